@@ -1,0 +1,2 @@
+//! livestation
+fn main() {}
