@@ -1,1 +1,13 @@
-//! boot
+//! What every service and subcommand does the same way: start, drain, speak gRPC, read
+//! the contract's units, write its files, sign and check tickets. Called by the program
+//! and by every service; it knows none of them.
+
+pub mod actors;
+pub mod files;
+pub mod grpc;
+pub mod http;
+mod start;
+pub mod ticket;
+pub mod units;
+
+pub use start::{Error, shutdown_token, start};

@@ -1,0 +1,86 @@
+//! Files that others read while we write them: whole or not at all.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+/// Writes `value` as JSON to `path` through a temporary file beside it, so that a reader
+/// sees the old file or the new one, never a part.
+///
+/// # Errors
+/// Those of the file system; a value that JSON cannot hold is [`io::ErrorKind::InvalidData`].
+pub fn write_json_atomically<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    let mut bytes = serde_json::to_vec(value)?;
+    bytes.push(b'\n');
+    replace(path, &bytes, 0o644)
+}
+
+/// Writes a secret to `path`, whole or not at all, readable by its owner alone.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_secret_atomically(path: &Path, secret: &[u8]) -> io::Result<()> {
+    replace(path, secret, 0o600)
+}
+
+fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let beside = beside(path);
+    let _ = fs::remove_file(&beside);
+    let mut file: File = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(&beside)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+fn beside(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_is_left_beside_it() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("ready.json");
+        write_json_atomically(&path, &vec![1, 2, 3])?;
+        write_json_atomically(&path, &vec!["four"])?;
+        assert_eq!(fs::read_to_string(&path)?, "[\"four\"]\n");
+        assert_eq!(fs::read_dir(folder.path())?.count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn a_secret_is_its_owners_alone() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("stream-key");
+        fs::write(&path, "open to all")?;
+        write_secret_atomically(&path, b"ls_secret")?;
+        assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read(&path)?, b"ls_secret");
+        Ok(())
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_an_error() {
+        assert!(write_json_atomically(Path::new("/nowhere/at/all.json"), &1).is_err());
+    }
+}
