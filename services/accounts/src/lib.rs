@@ -1,1 +1,186 @@
-//! accounts
+//! Channels, stream keys, tickets and the site. Hosted by the program; ingest and the
+//! encoder call its gRPC, people and viewers its HTTP. The rule: the only user of the
+//! database, and the only holder of the keys that sign.
+
+mod channel;
+mod error;
+mod grpc;
+pub mod http;
+mod secret;
+mod store;
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use boot::ticket::{Share, Signer, Ticket, Verifier};
+use proto::tracker::tracker_client::TrackerClient;
+use tonic::transport::Channel as Transport;
+
+pub use channel::{Channel, ChannelName, PLAY_OUT_DELAY_MS};
+pub use error::Error;
+pub use grpc::serve;
+pub use secret::{Kind, Secret};
+pub use store::StreamKey;
+
+/// A viewer whose session breaks asks for another ticket, so that one need not last long.
+const TICKET_TTL: Duration = Duration::from_secs(600);
+
+/// What accounts needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The SQLite file; its folder exists.
+    pub database: PathBuf,
+    /// Where the tracker's gRPC answers, `http://host:port`.
+    pub tracker: String,
+    /// `https://host` as viewers reach us; without it, what their request says.
+    pub public_url: Option<String>,
+}
+
+/// The service's state, cheap to clone; HTTP and gRPC share one.
+#[derive(Clone)]
+pub struct Accounts(Arc<Inner>);
+
+struct Inner {
+    store: store::Store,
+    signer: Signer,
+    tracker: TrackerClient<Transport>,
+    public_url: Option<String>,
+    tickets_per_address: http::Rates,
+}
+
+impl Accounts {
+    /// Opens or creates the database, migrates it and makes the keys it lacks.
+    ///
+    /// # Errors
+    /// [`Error::Database`], [`Error::Migration`], [`Error::TrackerUrl`].
+    pub async fn open(config: Config) -> Result<Self, Error> {
+        let store = store::Store::open(&config.database).await?;
+        let transport = boot::grpc::connect_lazy(&config.tracker).map_err(Error::TrackerUrl)?;
+        Ok(Self(Arc::new(Inner {
+            signer: Signer::new(&store.signing_key("ticket").await?),
+            store,
+            tracker: TrackerClient::new(transport),
+            public_url: config.public_url,
+            tickets_per_address: http::Rates::default(),
+        })))
+    }
+
+    /// What trackers and seeders check tickets with.
+    #[must_use]
+    pub fn ticket_verifier(&self) -> Verifier {
+        Verifier::new(&self.0.signer.public_key())
+    }
+
+    /// All channels by name, at most 500.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn channels(&self) -> Result<Vec<Channel>, Error> {
+        self.0.store.channels().await
+    }
+
+    /// The channel of this name.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchChannel`], [`Error::Database`].
+    pub async fn channel(&self, name: &str) -> Result<Channel, Error> {
+        self.0.store.channel_by_name(name).await
+    }
+
+    /// Stores a new channel.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::Invalid`], [`Error::Database`].
+    pub async fn create_channel(
+        &self,
+        name: ChannelName,
+        play_out_delay_ms: u32,
+        share: Share,
+    ) -> Result<Channel, Error> {
+        let channel = Channel::new(name, play_out_delay_ms, share)?;
+        self.0.store.add_channel(&channel).await?;
+        tracing::info!(channel = %channel.name, "channel created");
+        Ok(channel)
+    }
+
+    /// A new stream key and its id; the one time that the key is told.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the channel has too many, [`Error::Database`].
+    pub async fn create_stream_key(&self, channel: &Channel) -> Result<(i64, Secret), Error> {
+        let secret = Secret::generate(Kind::StreamKey)?;
+        let id = self.0.store.add_stream_key(channel, &secret).await?;
+        tracing::info!(channel = %channel.name, key = id, "stream key created");
+        Ok((id, secret))
+    }
+
+    /// The channel's keys, newest first.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn stream_keys(&self, channel: &Channel) -> Result<Vec<StreamKey>, Error> {
+        self.0.store.stream_keys(channel).await
+    }
+
+    /// Makes a key worthless for broadcasts to come. Revoking twice is once.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchKey`], [`Error::Database`].
+    pub async fn revoke_stream_key(&self, channel: &Channel, id: i64) -> Result<(), Error> {
+        self.0.store.revoke_stream_key(channel, id).await?;
+        tracing::info!(channel = %channel.name, key = id, "stream key revoked");
+        Ok(())
+    }
+
+    /// The channel that the holder of this key may publish to.
+    ///
+    /// # Errors
+    /// [`Error::WrongKey`], [`Error::Database`].
+    pub async fn authorize(&self, stream_key: &str) -> Result<Channel, Error> {
+        self.0.store.channel_by_stream_key(stream_key).await
+    }
+
+    /// A new API token; the one time that it is told.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn create_api_token(&self) -> Result<Secret, Error> {
+        let secret = Secret::generate(Kind::ApiToken)?;
+        self.0.store.add_api_token(&secret).await?;
+        Ok(secret)
+    }
+
+    /// Whether the holder of this token may administer.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn is_api_token(&self, typed: &str) -> Result<bool, Error> {
+        self.0.store.is_api_token(typed).await
+    }
+
+    /// A ticket for a viewer nobody knows, good for ten minutes.
+    ///
+    /// # Errors
+    /// [`Error::Ticket`], [`Error::Random`].
+    pub fn issue_ticket(&self, channel: &Channel) -> Result<String, Error> {
+        let issued_at = boot::ticket::now();
+        let ticket = Ticket {
+            viewer: hex::encode(secret::random::<16>()?),
+            channel_id: channel.id,
+            name: channel.name.to_string(),
+            channel_key: channel.public_key(),
+            share: channel.share,
+            issued_at,
+            expires_at: issued_at + TICKET_TTL.as_secs(),
+        };
+        self.0.signer.sign(&ticket).map_err(|_| Error::Ticket)
+    }
+
+    /// Ends the use of the database, after the last request.
+    pub async fn close(&self) {
+        self.0.store.close().await;
+    }
+
+    async fn channel_by_id(&self, id: &[u8]) -> Result<Channel, Error> {
+        self.0.store.channel_by_id(id).await
+    }
+}

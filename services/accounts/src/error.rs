@@ -1,0 +1,62 @@
+//! What can go wrong in accounts, and what gRPC callers are told of it.
+
+/// A variant per thing that a caller does differently.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The name is taken by nobody.
+    #[error("there is no such channel")]
+    NoSuchChannel,
+    /// No such key on that channel.
+    #[error("there is no such stream key")]
+    NoSuchKey,
+    /// Unknown or revoked; the two are not told apart.
+    #[error("this stream key is not valid")]
+    WrongKey,
+    /// Somebody was first.
+    #[error("the name is taken")]
+    NameTaken,
+    /// A field breaks its rule, which the message tells.
+    #[error("{0}")]
+    Invalid(&'static str),
+    /// The operating system gave no randomness.
+    #[error("no randomness: {0}")]
+    Random(getrandom::Error),
+    /// The database failed.
+    #[error("database: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The database could not be brought to this version.
+    #[error("database migration: {0}")]
+    Migration(#[from] sqlx::migrate::MigrateError),
+    /// A URL in the configuration is not one.
+    #[error("the tracker's URL is not one: {0}")]
+    TrackerUrl(tonic::transport::Error),
+    /// The ticket would be longer than any verifier reads.
+    #[error("the ticket could not be signed")]
+    Ticket,
+}
+
+impl From<getrandom::Error> for Error {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Random(error)
+    }
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        let message = error.to_string();
+        match error {
+            Error::NoSuchChannel | Error::NoSuchKey => Self::not_found(message),
+            Error::WrongKey => Self::unauthenticated(message),
+            Error::NameTaken => Self::already_exists(message),
+            Error::Invalid(_) => Self::invalid_argument(message),
+            Error::Database(_) => {
+                tracing::error!(%error, "the database does not answer");
+                Self::unavailable("the database does not answer")
+            }
+            Error::Random(_) | Error::Migration(_) | Error::TrackerUrl(_) | Error::Ticket => {
+                tracing::error!(%error, "cannot serve");
+                Self::internal("accounts failed")
+            }
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! The face to ingest and encoder. What each call means stands in `accounts.proto`.
+
+use proto::accounts::{
+    self as wire, AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest,
+    accounts_server::AccountsServer,
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status};
+
+use crate::{Accounts, Channel, Error};
+
+/// The requests are small; a larger one is no request of ours.
+const MESSAGE_MAX: usize = 16 << 10;
+
+/// Serves gRPC until `shutdown`.
+///
+/// # Errors
+/// Those of the transport.
+pub async fn serve(
+    accounts: Accounts,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), tonic::transport::Error> {
+    let service = AccountsServer::new(accounts).max_decoding_message_size(MESSAGE_MAX);
+    boot::grpc::serve(
+        boot::grpc::server().add_service(service),
+        listener,
+        shutdown,
+    )
+    .await
+}
+
+#[tonic::async_trait]
+impl wire::accounts_server::Accounts for Accounts {
+    async fn authorize(
+        &self,
+        request: Request<AuthorizeRequest>,
+    ) -> Result<Response<AuthorizeReply>, Status> {
+        let request = request.into_inner();
+        let channel = Self::authorize(self, &request.stream_key).await?;
+        tracing::info!(channel = %channel.name, protocol = protocol(&request), "publisher authorised");
+        Ok(Response::new(AuthorizeReply {
+            channel: Some(to_wire(&channel)),
+        }))
+    }
+
+    async fn certify_epoch(
+        &self,
+        request: Request<CertifyEpochRequest>,
+    ) -> Result<Response<CertifyEpochReply>, Status> {
+        let request = request.into_inner();
+        let key: &[u8; 32] = request.epoch_public_key[..]
+            .try_into()
+            .map_err(|_| Error::Invalid("an epoch key has 32 bytes"))?;
+        let channel = self.channel_by_id(&request.channel_id).await?;
+        tracing::info!(channel = %channel.name, epoch = request.epoch, "epoch certified");
+        Ok(Response::new(CertifyEpochReply {
+            signature: channel.certify(request.epoch, key).to_vec().into(),
+        }))
+    }
+}
+
+/// What a stranger typed does not reach the log unless it is one of our words.
+fn protocol(request: &AuthorizeRequest) -> &'static str {
+    match request.protocol.as_str() {
+        "rtmp" => "rtmp",
+        "srt" => "srt",
+        _ => "other",
+    }
+}
+
+fn to_wire(channel: &Channel) -> wire::Channel {
+    wire::Channel {
+        id: channel.id.to_vec().into(),
+        name: channel.name.to_string(),
+        public_key: channel.public_key().to_vec().into(),
+        play_out_delay_ms: channel.play_out_delay_ms,
+    }
+}

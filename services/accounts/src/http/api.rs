@@ -1,0 +1,155 @@
+//! The open half of the JSON API: tickets, figures, the document that describes it all.
+
+use std::time::Instant;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use boot::http::Refusal;
+use proto::tracker::StatsRequest;
+use serde::Serialize;
+
+use super::counted_address;
+use crate::{Accounts, ChannelName, Error};
+
+const OPENAPI: &str = include_str!("../../assets/openapi.json");
+const HOST_MAX: usize = 255;
+
+pub(super) fn routes(cfg: &mut web::ServiceConfig) {
+    cfg.route("/openapi.json", web::get().to(openapi))
+        .route("/channels/{name}/ticket", web::post().to(ticket))
+        .route("/channels/{name}/stats", web::get().to(stats))
+        .route("/channels/{name}/swarm", web::get().to(swarm));
+}
+
+/// What a viewer needs to join.
+#[derive(Serialize)]
+struct TicketReply {
+    ticket: String,
+    tracker: String,
+    channel: String,
+    channel_id: String,
+    channel_key: String,
+    play_out_delay_ms: u32,
+    ice_servers: [&'static str; 0],
+}
+
+async fn ticket(
+    request: HttpRequest,
+    accounts: web::Data<Accounts>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Refusal> {
+    let rates = &accounts.0.tickets_per_address;
+    if !rates.allow(counted_address(&request), Instant::now()) {
+        return Err(Refusal::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "rate_limited",
+            "too many tickets were asked for from this address: wait a moment",
+        ));
+    }
+    let channel = accounts.channel(&checked(&name)?).await?;
+    let reply = TicketReply {
+        ticket: accounts.issue_ticket(&channel)?,
+        tracker: tracker_url(&accounts, &request)?,
+        channel: channel.name.to_string(),
+        channel_id: hex::encode(channel.id),
+        channel_key: hex::encode(channel.public_key()),
+        play_out_delay_ms: channel.play_out_delay_ms,
+        ice_servers: [],
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(reply))
+}
+
+async fn stats(
+    accounts: web::Data<Accounts>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Refusal> {
+    let request = figures_request(&accounts, &name).await?;
+    let reply = accounts.0.tracker.clone().stats(request).await;
+    figures(reply)
+}
+
+async fn swarm(
+    accounts: web::Data<Accounts>,
+    name: web::Path<String>,
+) -> Result<HttpResponse, Refusal> {
+    let request = figures_request(&accounts, &name).await?;
+    let reply = accounts.0.tracker.clone().swarm(request).await;
+    figures(reply)
+}
+
+async fn openapi() -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/json")
+        .body(OPENAPI)
+}
+
+/// A name that cannot be one names no channel, and is not asked for.
+fn checked(name: &str) -> Result<String, Error> {
+    match ChannelName::parse(name) {
+        Ok(name) => Ok(name.to_string()),
+        Err(_) => Err(Error::NoSuchChannel),
+    }
+}
+
+async fn figures_request(
+    accounts: &Accounts,
+    name: &str,
+) -> Result<tonic::Request<StatsRequest>, Refusal> {
+    let channel = accounts.channel(&checked(name)?).await?;
+    let mut request = tonic::Request::new(StatsRequest {
+        channel_name: channel.name.to_string(),
+    });
+    request.set_timeout(boot::grpc::CALL_DEADLINE);
+    Ok(request)
+}
+
+fn figures(
+    reply: Result<tonic::Response<proto::tracker::StatsReply>, tonic::Status>,
+) -> Result<HttpResponse, Refusal> {
+    match reply {
+        Ok(reply) => Ok(HttpResponse::Ok()
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .content_type("application/json")
+            .body(reply.into_inner().json)),
+        Err(status) => {
+            tracing::warn!(code = ?status.code(), "the tracker gives no figures");
+            Err(Refusal::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "unavailable",
+                "the tracker does not answer",
+            ))
+        }
+    }
+}
+
+/// The tracker answers where this service was reached.
+fn tracker_url(accounts: &Accounts, request: &HttpRequest) -> Result<String, Refusal> {
+    if let Some(url) = &accounts.0.public_url {
+        let url = url.trim_end_matches('/');
+        // http becomes ws, https becomes wss.
+        return Ok(format!("ws{}/ws", url.strip_prefix("http").unwrap_or(url)));
+    }
+    host(request)
+        .map(|host| format!("ws://{host}/ws"))
+        .ok_or_else(|| {
+            Refusal::new(
+                StatusCode::BAD_REQUEST,
+                "bad_host",
+                "the request names no host",
+            )
+        })
+}
+
+fn host(request: &HttpRequest) -> Option<&str> {
+    let host = match request.headers().get(header::HOST) {
+        Some(host) => host.to_str().ok()?,
+        None => request.uri().authority()?.as_str(),
+    };
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]_".contains(&byte);
+    (!host.is_empty() && host.len() <= HOST_MAX && host.bytes().all(plain)).then_some(host)
+}
