@@ -5,5 +5,11 @@
 //! The one rule: whatever arrives from a socket is limited here before anything else sees
 //! it, and every queue between two tasks says what happens when it is full.
 
+pub mod host;
 pub mod link;
+pub mod outputs;
+pub mod shaper;
+pub mod signalling;
 pub mod socket;
+pub mod stats;
+pub mod ticket;

@@ -124,7 +124,8 @@ pub enum Event<K> {
         /// At most [`MAX_MESSAGE_LEN`].
         bytes: Bytes,
     },
-    /// The bytes written to a link and not yet acknowledged have changed.
+    /// The bytes written to a link and not yet acknowledged; after every write, whether it
+    /// found room or not, and whenever they change.
     Buffered {
         /// Whose.
         to: K,
@@ -182,6 +183,8 @@ struct Entry<K> {
     closed: bool,
     bad: u32,
     traffic: Traffic,
+    /// Of `traffic`, what [`Links::take_traffic`] has told.
+    told: Traffic,
 }
 
 /// All links of a program.
@@ -276,7 +279,7 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             return false;
         };
         let written = matches!(entry.transport.write(channel, bytes), Ok(true));
-        entry.wrote |= written;
+        entry.wrote = true;
         self.mark_dirty(slot);
         written
     }
@@ -303,6 +306,11 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             .is_some_and(|entry| entry.up)
     }
 
+    /// The peers there are links with, in whatever state.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
+        self.slots.iter().flatten().map(|entry| entry.key)
+    }
+
     /// How many links there are, in whatever state.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -319,6 +327,18 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
     #[must_use]
     pub fn traffic(&self) -> Traffic {
         self.traffic
+    }
+
+    /// What each link sent and received since this was last asked, where that is anything.
+    pub fn take_traffic(&mut self) -> impl Iterator<Item = (K, Traffic)> {
+        self.slots.iter_mut().flatten().filter_map(|entry| {
+            let fresh = Traffic {
+                sent: entry.traffic.sent - entry.told.sent,
+                received: entry.traffic.received - entry.told.received,
+            };
+            entry.told = entry.traffic;
+            (fresh != Traffic::default()).then_some((entry.key, fresh))
+        })
     }
 
     /// One link's bytes.
@@ -389,6 +409,12 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         }
     }
 
+    /// Whether [`Self::poll_event`] has something.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// The next event. Ask after every call that changes something.
     pub fn poll_event(&mut self) -> Option<Event<K>> {
         self.events.pop_front()
@@ -423,6 +449,7 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             closed: false,
             bad: 0,
             traffic: Traffic::default(),
+            told: Traffic::default(),
         });
         Ok(slot)
     }
@@ -541,9 +568,9 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         if !entry.wrote && entry.buffered == 0 {
             return;
         }
-        entry.wrote = false;
+        let wrote = std::mem::take(&mut entry.wrote);
         let bytes = entry.transport.buffered();
-        if bytes != entry.buffered {
+        if wrote || bytes != entry.buffered {
             entry.buffered = bytes;
             self.events.push_back(Event::Buffered {
                 to: entry.key,

@@ -1,0 +1,151 @@
+//! One swarm the program is in: its core, its words to the tracker, and who gets its media.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use overlay_core::{
+    Instant, Peer, PeerId, Signed,
+    peer::{self, Input, Output, Release, stats::Stats},
+    tracker::Role,
+    wire::{self, ToTracker, to_tracker},
+};
+use tokio::sync::{broadcast, mpsc, watch};
+
+use crate::{link::Channel, outputs::hub::Media, signalling::Denial};
+
+/// A peer to be.
+pub struct Join {
+    /// Its name, chosen at random.
+    pub peer: PeerId,
+    /// What it is.
+    pub role: Role,
+    /// Bits a second it sends at most; 0: shares nothing.
+    pub upload_bps: u64,
+    /// Random.
+    pub seed: u64,
+    /// When the program, or this viewer of it, began.
+    pub started: Instant,
+    /// What its channel's epochs must be signed with.
+    pub scheme: Signed,
+    /// Its channels to the rest of the program.
+    pub session: Session,
+}
+
+/// A member's channels to the rest of the program.
+pub struct Session {
+    /// To the tracker. What does not fit is refused.
+    pub tracker: mpsc::Sender<ToTracker>,
+    /// Media and events. The oldest give way.
+    pub played: broadcast::Sender<Played>,
+    /// Figures, renewed each second.
+    pub stats: watch::Sender<Stats>,
+}
+
+/// What comes out of a swarm.
+#[derive(Clone)]
+pub enum Played {
+    /// A generation, now.
+    Media {
+        /// For players.
+        media: Media,
+        /// Release − ingest stamp; `None` for pre-roll.
+        lag: Option<Duration>,
+    },
+    /// Something to tell people.
+    Event(peer::Event),
+    /// There is no use in going on.
+    Denied(Denial),
+}
+
+/// The peer that is.
+pub(super) struct Member {
+    pub(super) id: PeerId,
+    peer: Peer<Signed>,
+    scheme: Signed,
+    session: Session,
+    pub(super) timeout: Instant,
+    /// Its core has to be polled.
+    pub(super) touched: bool,
+}
+
+impl Member {
+    pub(super) fn new(join: Join, now: Instant) -> Self {
+        let config = peer::Config {
+            peer: join.peer,
+            role: join.role,
+            upload_bps: join.upload_bps,
+            seed: join.seed,
+            started: join.started,
+        };
+        Self {
+            id: join.peer,
+            peer: Peer::new(now, join.scheme.clone(), config),
+            scheme: join.scheme,
+            session: join.session,
+            timeout: now,
+            touched: true,
+        }
+    }
+
+    pub(super) fn handle(&mut self, now: Instant, input: Input<Signed>) {
+        self.peer.handle(now, input);
+        self.touched = true;
+    }
+
+    pub(super) fn poll(&mut self) -> Output<Signed> {
+        self.peer.poll()
+    }
+
+    pub(super) fn receive(&mut self, now: Instant, from: PeerId, channel: Channel, bytes: &Bytes) {
+        let channel = match channel {
+            Channel::Control => wire::Channel::Reliable,
+            Channel::Pieces => wire::Channel::Pieces,
+        };
+        let input = match wire::decode(&self.scheme, channel, bytes) {
+            Ok(message) => Input::Received { from, message },
+            Err(_) => Input::Malformed(from),
+        };
+        self.handle(now, input);
+    }
+
+    /// Hands a link's words to the tracker, to be passed on.
+    pub(super) fn signal(&self, to: PeerId, payload: Bytes) {
+        let signal = wire::Signal {
+            peer: to.0,
+            payload,
+        };
+        self.tell_tracker(to_tracker::Kind::Signal(signal).into());
+    }
+
+    pub(super) fn tell_tracker(&self, message: ToTracker) {
+        if self.session.tracker.try_send(message).is_err() {
+            tracing::debug!("a word to the tracker is lost");
+        }
+    }
+
+    /// Nobody may be listening, which is theirs to know.
+    pub(super) fn play(&self, release: Release<Signed>) {
+        let media = Media {
+            media: release.body.media,
+            init: release.body.init,
+            flags: release.facts.flags,
+            ingest_stamp_us: release.facts.ingest_stamp_us,
+        };
+        let _ = self.session.played.send(Played::Media {
+            media,
+            lag: release.lag,
+        });
+    }
+
+    pub(super) fn tell(&self, event: peer::Event) {
+        let _ = self.session.played.send(Played::Event(event));
+    }
+
+    pub(super) fn deny(&self, denial: Denial) {
+        let _ = self.session.played.send(Played::Denied(denial));
+    }
+
+    pub(super) fn publish_stats(&self) {
+        self.session.stats.send_replace(self.peer.stats());
+    }
+}

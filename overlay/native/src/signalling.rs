@@ -1,0 +1,316 @@
+//! The session with the tracker: a WebSocket with one protobuf message in each binary
+//! frame, opened again with a fresh ticket whenever it breaks. The driver feeds what it
+//! brings to the core. The seeder's gRPC session offers the same two channels.
+//!
+//! The one rule: nothing is kept for a session that is not there. What could not be said
+//! before it broke is not said after it is back; the core joins anew.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use overlay_core::wire::{FromTracker, MAX_TRACKER_MESSAGE_LEN, ToTracker};
+use prost::Message as _;
+use tokio::{net::TcpStream, sync::mpsc, time};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async_with_config,
+    tungstenite::{
+        Error as WsError, Message as Frame, client::IntoClientRequest, protocol::WebSocketConfig,
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::ticket::{self, Address, Ticket};
+
+/// Messages on their way to the tracker. When full the session is too slow to be of use:
+/// what does not fit is refused.
+pub const QUEUE_LEN: usize = 256;
+const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// The tracker answers pings at least every ten seconds; silence for longer is a dead
+/// session.
+const SILENCE: Duration = Duration::from_secs(30);
+const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+
+/// What a session tells its driver.
+#[derive(Debug)]
+pub enum Notice {
+    /// It is open: the peer may join.
+    Up,
+    /// It is closed; it will be opened again.
+    Down,
+    /// The tracker says something.
+    Message(FromTracker),
+    /// There is no use in trying again.
+    Denied(Denial),
+}
+
+/// Why a session will never be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// No such channel.
+    NoSuchChannel(String),
+    /// The ticket is refused.
+    Ticket(String),
+}
+
+/// Keeps a session open until `shutdown`. `first` is used for the first connection;
+/// after that the address is asked for a new ticket.
+pub async fn run(
+    address: Address,
+    first: Ticket,
+    mut outgoing: mpsc::Receiver<ToTracker>,
+    notices: impl AsyncFn(Notice) -> bool,
+    shutdown: CancellationToken,
+) {
+    let mut ticket = Some(first);
+    let mut pause = Pause::default();
+    loop {
+        let session = async {
+            let ticket = match ticket.take() {
+                Some(ticket) => ticket,
+                None => address.ticket().await.map_err(Broken::from)?,
+            };
+            let socket = connect(&ticket).await?;
+            pause.reset();
+            if !notices(Notice::Up).await {
+                return Ok(());
+            }
+            let broken = pump(socket, &mut outgoing, &notices).await;
+            notices(Notice::Down).await;
+            broken
+        };
+        let ended = tokio::select! {
+            ended = session => ended,
+            () = shutdown.cancelled() => return,
+        };
+        match ended {
+            Ok(()) => return,
+            Err(Broken::Denied(denial)) => {
+                notices(Notice::Denied(denial)).await;
+                return;
+            }
+            Err(Broken::Lost(why)) => tracing::debug!(why, "no session with the tracker"),
+        }
+        while outgoing.try_recv().is_ok() {}
+        tokio::select! {
+            () = time::sleep(pause.next()) => {}
+            () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+enum Broken {
+    Lost(String),
+    Denied(Denial),
+}
+
+impl From<ticket::Error> for Broken {
+    fn from(error: ticket::Error) -> Self {
+        match error {
+            ticket::Error::NoSuchChannel(name) => Self::Denied(Denial::NoSuchChannel(name)),
+            ticket::Error::Refused(said) => Self::Denied(Denial::Ticket(said)),
+            other => Self::Lost(other.to_string()),
+        }
+    }
+}
+
+async fn connect(ticket: &Ticket) -> Result<Socket, Broken> {
+    let mut url = ticket.tracker.clone();
+    url.query_pairs_mut().append_pair("ticket", &ticket.token);
+    let request = url
+        .as_str()
+        .into_client_request()
+        .map_err(|_| Broken::Lost("not an address of a tracker".into()))?;
+    let config = WebSocketConfig::default()
+        .read_buffer_size(16 * 1024)
+        .write_buffer_size(0)
+        .max_write_buffer_size(4 * MAX_TRACKER_MESSAGE_LEN)
+        .max_message_size(Some(MAX_TRACKER_MESSAGE_LEN))
+        .max_frame_size(Some(MAX_TRACKER_MESSAGE_LEN));
+    let connecting = connect_async_with_config(request, Some(config), true);
+    match time::timeout(CONNECT_DEADLINE, connecting).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(WsError::Http(answer))) => Err(refused(answer.status().as_u16())),
+        Ok(Err(error)) => Err(Broken::Lost(error.to_string())),
+        Err(_) => Err(Broken::Lost("no answer within five seconds".into())),
+    }
+}
+
+fn refused(status: u16) -> Broken {
+    match status {
+        401 | 403 => Broken::Denied(Denial::Ticket("the tracker does not accept it".into())),
+        404 => Broken::Denied(Denial::NoSuchChannel("(the tracker knows none)".into())),
+        _ => Broken::Lost(format!("the tracker answers {status}")),
+    }
+}
+
+/// Until one side is gone. `Ok` when it was the driver.
+async fn pump(
+    mut socket: Socket,
+    outgoing: &mut mpsc::Receiver<ToTracker>,
+    notices: &impl AsyncFn(Notice) -> bool,
+) -> Result<(), Broken> {
+    let lost = |why: &str| Err(Broken::Lost(why.into()));
+    loop {
+        tokio::select! {
+            message = outgoing.recv() => {
+                let Some(message) = message else {
+                    let _ = time::timeout(WRITE_DEADLINE, socket.close(None)).await;
+                    return Ok(());
+                };
+                let frame = Frame::Binary(message.encode_to_vec().into());
+                match time::timeout(WRITE_DEADLINE, socket.send(frame)).await {
+                    Ok(Ok(())) => {}
+                    _ => return lost("the tracker does not read"),
+                }
+            }
+            frame = time::timeout(SILENCE, socket.next()) => match frame {
+                Ok(Some(Ok(Frame::Binary(bytes)))) => {
+                    let Ok(message) = FromTracker::decode(bytes) else {
+                        return lost("the tracker sent no message");
+                    };
+                    if !notices(Notice::Message(message)).await {
+                        return Ok(());
+                    }
+                }
+                Ok(Some(Ok(Frame::Close(_))) | None) => return lost("the tracker closed"),
+                Ok(Some(Ok(_))) => {}
+                Ok(Some(Err(error))) => return lost(&error.to_string()),
+                Err(_) => return lost("the tracker is silent"),
+            },
+        }
+    }
+}
+
+/// Doubles with each failure, with a random part so that a whole swarm does not come back
+/// at the same moment.
+#[derive(Default)]
+struct Pause {
+    failures: u32,
+}
+
+impl Pause {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn next(&mut self) -> Duration {
+        let full = (FIRST_PAUSE * 2u32.pow(self.failures.min(8))).min(LONGEST_PAUSE);
+        self.failures += 1;
+        let part = getrandom::u32().map_or(0.5, |bits| f64::from(bits) / f64::from(u32::MAX));
+        full.mul_f64(0.5 + part / 2.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use overlay_core::wire::{Ping, Pong, from_tracker, to_tracker};
+    use stripe::ChannelId;
+    use tokio::net::TcpListener;
+    use tokio_tungstenite::accept_async;
+
+    use super::*;
+
+    fn ticket(port: u16) -> Ticket {
+        Ticket {
+            token: "t".into(),
+            tracker: format!("ws://127.0.0.1:{port}/").parse().unwrap(),
+            channel: "demo".into(),
+            channel_id: ChannelId([0; 16]),
+            channel_key: [0; 32],
+            play_out_delay: Duration::from_secs(1),
+        }
+    }
+
+    fn ping(stamp_us: u64) -> ToTracker {
+        to_tracker::Kind::Ping(Ping { stamp_us }).into()
+    }
+
+    #[test]
+    fn pauses_grow_and_are_bounded() {
+        let mut pause = Pause::default();
+        assert!(pause.next() <= FIRST_PAUSE);
+        for _ in 0..20 {
+            assert!(pause.next() <= LONGEST_PAUSE);
+        }
+        assert!(pause.next() >= LONGEST_PAUSE / 2);
+    }
+
+    #[tokio::test]
+    async fn a_session_carries_messages_both_ways_and_says_when_it_is_lost() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tracker = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = accept_async(stream).await.unwrap();
+            let frame = socket.next().await.unwrap().unwrap();
+            assert_eq!(ToTracker::decode(frame.into_data()).unwrap(), ping(7));
+            let pong = from_tracker::Kind::Pong(Pong {
+                stamp_us: 7,
+                wall_us: 9,
+            });
+            let bytes = FromTracker::from(pong).encode_to_vec();
+            socket.send(Frame::Binary(bytes.into())).await.unwrap();
+            socket.close(None).await.unwrap();
+        };
+        let (to, outgoing) = mpsc::channel(QUEUE_LEN);
+        let shutdown = CancellationToken::new();
+        let seen = RefCell::new(Vec::new());
+        let notices = async |notice| {
+            if matches!(notice, Notice::Up) {
+                to.send(ping(7)).await.unwrap();
+            }
+            if matches!(notice, Notice::Down) {
+                shutdown.cancel();
+            }
+            seen.borrow_mut().push(format!("{notice:?}"));
+            true
+        };
+        let address = Address::parse("http://127.0.0.1:9/demo").unwrap();
+        let session = run(address, ticket(port), outgoing, notices, shutdown.clone());
+        tokio::join!(tracker, session);
+        let seen = seen.into_inner();
+        assert!(
+            seen[0] == "Up" && seen[1].contains("Pong") && seen[2] == "Down",
+            "{seen:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_refused_ticket_ends_it() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tracker = async {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 2048];
+            let len = stream.read(&mut request).await.unwrap();
+            assert!(request[..len].starts_with(b"GET /?ticket=t "));
+            let answer = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\n\r\n";
+            stream.write_all(answer).await.unwrap();
+        };
+        let (_to, outgoing) = mpsc::channel(1);
+        let denied = RefCell::new(None);
+        let notices = async |notice| {
+            if let Notice::Denied(denial) = notice {
+                denied.replace(Some(denial));
+            }
+            true
+        };
+        let address = Address::parse("http://127.0.0.1:9/demo").unwrap();
+        let session = run(
+            address,
+            ticket(port),
+            outgoing,
+            notices,
+            CancellationToken::new(),
+        );
+        tokio::join!(tracker, session);
+        assert!(matches!(denied.into_inner(), Some(Denial::Ticket(_))));
+    }
+}

@@ -1,0 +1,249 @@
+//! From the address of a channel's page to what a viewer needs to join: one request to
+//! accounts. Called by the signalling session each time it connects, since tickets are
+//! short-lived.
+//!
+//! The one rule: an answer is at most 16 KiB and comes within five seconds, or it is none.
+
+use std::time::Duration;
+
+use reqwest::{StatusCode, Url};
+use serde::Deserialize;
+use stripe::ChannelId;
+
+const DEADLINE: Duration = Duration::from_secs(5);
+const MAX_ANSWER: usize = 16 * 1024;
+
+/// The address of a channel: `http://host:port/{channel}`, with an optional `?ticket=`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Address {
+    base: Url,
+    channel: String,
+    ticket: Option<String>,
+}
+
+/// What a viewer needs to join a channel's swarm.
+#[derive(Clone)]
+pub struct Ticket {
+    /// Shown to the tracker; nobody else sees it.
+    pub token: String,
+    /// The tracker's WebSocket.
+    pub tracker: Url,
+    /// The channel's name.
+    pub channel: String,
+    /// What its headers name.
+    pub channel_id: ChannelId,
+    /// What its epochs are certified with.
+    pub channel_key: [u8; 32],
+    /// D, as it was when the ticket was made; headers carry the one that counts.
+    pub play_out_delay: Duration,
+}
+
+/// Why there is no ticket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not an address of a channel.
+    #[error("{0:?} is not the address of a channel, such as http://127.0.0.1:8080/demo")]
+    Address(String),
+    /// 404.
+    #[error("there is no channel {0:?}")]
+    NoSuchChannel(String),
+    /// 401 or 403.
+    #[error("the ticket is refused: {0}")]
+    Refused(String),
+    /// The server cannot be reached, or is not ready: later it may be.
+    #[error("cannot get a ticket: {0}")]
+    Unavailable(String),
+    /// The server answers something else.
+    #[error("the server's answer is not a ticket")]
+    Malformed,
+}
+
+impl Address {
+    /// Reads the address that people are given.
+    ///
+    /// # Errors
+    /// [`Error::Address`].
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        let wrong = || Error::Address(text.to_owned());
+        let url = Url::parse(text).map_err(|_| wrong())?;
+        if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+            return Err(wrong());
+        }
+        let mut path = url.path().trim_matches('/').rsplit('/');
+        let channel = path
+            .next()
+            .filter(|name| !name.is_empty())
+            .ok_or_else(wrong)?;
+        let ticket = url
+            .query_pairs()
+            .find(|(key, _)| key == "ticket")
+            .map(|(_, value)| value.into_owned());
+        let channel = channel.to_owned();
+        let mut base = url;
+        base.set_query(None);
+        base.set_fragment(None);
+        base.set_path("/");
+        Ok(Self {
+            base,
+            channel,
+            ticket,
+        })
+    }
+
+    /// The channel's name.
+    #[must_use]
+    pub fn channel(&self) -> &str {
+        &self.channel
+    }
+
+    /// Asks for a ticket.
+    ///
+    /// # Errors
+    /// [`Error`]; only [`Error::Unavailable`] may pass by itself.
+    pub async fn ticket(&self) -> Result<Ticket, Error> {
+        let path = format!("api/v1/channels/{}/ticket", self.channel);
+        let url = self.base.join(&path).map_err(|_| Error::Malformed)?;
+        let answer = tokio::time::timeout(DEADLINE, self.ask(url)).await;
+        answer.map_err(|_| Error::Unavailable("no answer within five seconds".into()))?
+    }
+
+    async fn ask(&self, url: Url) -> Result<Ticket, Error> {
+        let client = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::limited(3))
+            .build()
+            .map_err(unavailable)?;
+        let mut request = client.post(url);
+        if let Some(ticket) = &self.ticket {
+            request = request.bearer_auth(ticket);
+        }
+        let mut answer = request.send().await.map_err(unavailable)?;
+        let status = answer.status();
+        let mut body = Vec::new();
+        while let Some(part) = answer.chunk().await.map_err(unavailable)? {
+            if body.len() + part.len() > MAX_ANSWER {
+                return Err(Error::Malformed);
+            }
+            body.extend_from_slice(&part);
+        }
+        self.read(status, &body)
+    }
+
+    fn read(&self, status: StatusCode, body: &[u8]) -> Result<Ticket, Error> {
+        match status {
+            StatusCode::NOT_FOUND => Err(Error::NoSuchChannel(self.channel.clone())),
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(Error::Refused(said(body))),
+            _ if !status.is_success() => {
+                Err(Error::Unavailable(format!("{status}: {}", said(body))))
+            }
+            _ => {
+                let answer: Answer = serde_json::from_slice(body).map_err(|_| Error::Malformed)?;
+                let mut ticket = answer.ticket().ok_or(Error::Malformed)?;
+                if let Some(token) = &self.ticket {
+                    ticket.token.clone_from(token);
+                }
+                Ok(ticket)
+            }
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    ticket: String,
+    tracker: String,
+    channel: String,
+    channel_id: String,
+    channel_key: String,
+    play_out_delay_ms: u64,
+}
+
+impl Answer {
+    fn ticket(self) -> Option<Ticket> {
+        let tracker = Url::parse(&self.tracker).ok()?;
+        matches!(tracker.scheme(), "ws" | "wss").then_some(())?;
+        Some(Ticket {
+            token: self.ticket,
+            tracker,
+            channel: self.channel,
+            channel_id: ChannelId(from_hex(&self.channel_id)?),
+            channel_key: from_hex(&self.channel_key)?,
+            play_out_delay: Duration::from_millis(self.play_out_delay_ms.min(60_000)),
+        })
+    }
+}
+
+fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N || !text.is_ascii() {
+        return None;
+    }
+    let mut bytes = [0; N];
+    for (at, byte) in bytes.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(text.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+fn unavailable(error: reqwest::Error) -> Error {
+    Error::Unavailable(error.without_url().to_string())
+}
+
+/// The message of `{"error":{"code","message"}}`.
+fn said(body: &[u8]) -> String {
+    let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+    let message = json["error"]["message"]
+        .as_str()
+        .unwrap_or("no reason given");
+    message.chars().take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_addresses_people_are_given() {
+        let plain = Address::parse("http://127.0.0.1:8080/demo").unwrap();
+        assert_eq!(
+            (plain.channel(), plain.base.as_str()),
+            ("demo", "http://127.0.0.1:8080/")
+        );
+        let given = Address::parse("https://live.example/watch/demo?ticket=abc#t").unwrap();
+        assert_eq!(given.channel(), "demo");
+        assert_eq!(given.ticket.as_deref(), Some("abc"));
+        for wrong in ["", "demo", "ftp://a/demo", "http://a/", "http:///"] {
+            assert!(Address::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn reads_answers() {
+        let address = Address::parse("http://a/demo?ticket=mine").unwrap();
+        let body = format!(
+            r#"{{"ticket":"t","tracker":"ws://a/tracker","channel":"demo","channel_id":"{}",
+                "channel_key":"{}","play_out_delay_ms":1800,"more":1}}"#,
+            "0f".repeat(16),
+            "a0".repeat(32)
+        );
+        let ticket = address.read(StatusCode::OK, body.as_bytes()).unwrap();
+        assert_eq!(ticket.token, "mine");
+        assert_eq!(ticket.channel_id, ChannelId([15; 16]));
+        assert_eq!(ticket.channel_key, [0xa0; 32]);
+        let short = body.replace("0f0f", "");
+        assert!(address.read(StatusCode::OK, short.as_bytes()).is_err());
+        let refused = br#"{"error":{"code":"x","message":"expired"}}"#;
+        let status = StatusCode::UNAUTHORIZED;
+        assert!(
+            matches!(address.read(status, refused), Err(Error::Refused(said)) if said == "expired")
+        );
+        let status = StatusCode::NOT_FOUND;
+        assert!(matches!(
+            address.read(status, b"?"),
+            Err(Error::NoSuchChannel(_))
+        ));
+        let status = StatusCode::SERVICE_UNAVAILABLE;
+        assert!(matches!(
+            address.read(status, b""),
+            Err(Error::Unavailable(_))
+        ));
+    }
+}
