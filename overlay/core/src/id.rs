@@ -168,6 +168,8 @@ impl FromIterator<StripeId> for StripeSet {
 
 impl fmt::Debug for StripeSet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.iter().map(StripeId::get)).finish()
+        f.debug_set()
+            .entries(self.iter().map(StripeId::get))
+            .finish()
     }
 }

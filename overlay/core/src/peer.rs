@@ -2,11 +2,312 @@
 //!
 //! The one rule for hosts: after every `handle`, call `poll` until it answers `Timeout`.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use crate::{Facts, Instant, PeerId, Scheme, StripeId, tracker::Role, wire};
+use crate::{Facts, Instant, PeerId, Random, Scheme, StripeId, StripeSet, tracker::Role, wire};
 
+mod children;
+mod clock;
+mod counters;
+mod exchange;
+mod links;
+mod parents;
+mod playout;
+mod pull;
+mod rate;
+mod session;
 pub mod stats;
+mod uplink;
+mod window;
+
+use children::Children;
+use clock::WallClock;
+use counters::{Counters, PieceCount};
+use links::Links;
+use parents::Parents;
+use playout::{Decision, Phase, Playout};
+use pull::Pull;
+use rate::StreamRate;
+use stats::{State, Stats};
+use uplink::Uplink;
+use window::Window;
+
+/// How often deadlines are looked at: fine enough that a pull or a switch of parents loses
+/// little against a round trip, coarse enough to cost nothing.
+const TICK: Duration = Duration::from_millis(50);
+/// The same while the player waits to begin.
+const EAGER_TICK: Duration = Duration::from_millis(15);
+/// How often the tracker is told.
+const STATUS: Duration = Duration::from_secs(1);
+
+/// A viewer's or a seeder's part in a swarm. Its states stand in sub-machines, one file
+/// each; `exchange` holds what peers say to each other, `session` what the tracker says.
+pub struct Peer<S: Scheme> {
+    scheme: S,
+    config: Config,
+    now: Instant,
+    random: Random,
+    epoch: Option<S::Epoch>,
+    clock: WallClock,
+    rate: StreamRate,
+    window: Window<S>,
+    links: Links,
+    parents: Parents,
+    children: Children,
+    uplink: Uplink<Parcel>,
+    rescue: f64,
+    pull: Pull,
+    playout: Playout,
+    counters: Counters,
+    tracker_up: bool,
+    joined: bool,
+    next_tick: Instant,
+    next_status: Instant,
+    outputs: VecDeque<Output<S>>,
+}
+
+/// What an uplink item stands for.
+#[derive(Clone, Copy, Debug)]
+struct Parcel {
+    stripe: StripeId,
+    kind: wire::PieceKind,
+}
+
+impl<S: Scheme> Peer<S> {
+    /// A peer that does nothing until the tracker is there.
+    pub fn new(now: Instant, scheme: S, config: Config) -> Self {
+        Self {
+            scheme,
+            now,
+            random: Random::new(config.seed),
+            epoch: None,
+            clock: WallClock::default(),
+            rate: StreamRate::default(),
+            window: Window::default(),
+            links: Links::new(config.role == Role::Seeder),
+            parents: Parents::default(),
+            children: Children::default(),
+            uplink: Uplink::new(now, config.upload_bps),
+            rescue: 0.0,
+            pull: Pull::default(),
+            playout: Playout::default(),
+            counters: Counters::default(),
+            tracker_up: false,
+            joined: false,
+            next_tick: now,
+            next_status: now + STATUS,
+            outputs: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Takes an input in. Afterwards call [`Self::poll`] until it answers `Timeout`.
+    pub fn handle(&mut self, now: Instant, input: Input<S>) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Timeout => {}
+            Input::TrackerUp => self.on_tracker_up(),
+            Input::TrackerDown => self.on_tracker_down(),
+            Input::Tracker(message) => self.on_tracker(message),
+            Input::LinkUp(peer) => self.on_link_up(peer),
+            Input::LinkDown(peer) => self.on_link_down(peer),
+            Input::Received { from, message } => self.on_message(from, message),
+            Input::Malformed(peer) => self.cut(peer),
+            Input::Buffered { peer, bytes } => self.uplink.on_buffered(peer, bytes),
+            Input::Traffic {
+                peer,
+                sent,
+                received,
+            } => {
+                let seeder = self.links.is_seeder(peer);
+                self.counters.on_traffic(seeder, sent, received);
+                self.uplink.on_traffic(self.now, sent);
+            }
+            Input::Http(bytes) => self.counters.http += bytes,
+            Input::Epoch(epoch) => self.on_epoch(epoch),
+            Input::Publish { header, pieces } => self.publish(header, pieces),
+        }
+        self.advance();
+    }
+
+    /// The next thing for the host to do.
+    pub fn poll(&mut self) -> Output<S> {
+        self.outputs
+            .pop_front()
+            .unwrap_or_else(|| Output::Timeout(self.next_timeout()))
+    }
+
+    /// The figures as they stand.
+    pub fn stats(&self) -> Stats {
+        let mut stats = self.counters.stats(self.now);
+        stats.state = self.state();
+        stats.parents = self.parents.iter().collect();
+        stats.children = self
+            .children
+            .iter()
+            .map(|(stripe, peers)| (stripe, peers.to_vec()))
+            .collect();
+        stats
+    }
+
+    fn state(&self) -> State {
+        match self.playout.phase() {
+            Phase::Ended => State::Ended,
+            Phase::Playing(_) if self.playout.paused() => State::Waiting,
+            Phase::Playing(_) | Phase::Stalled(..) => State::Playing,
+            Phase::Starting if self.window.newest().is_some() => State::Joining,
+            Phase::Starting => State::Waiting,
+        }
+    }
+
+    fn next_timeout(&self) -> Instant {
+        let mut next = self.next_tick.min(self.next_status);
+        if let Some(sending) = self.uplink.next() {
+            next = next.min(sending);
+        }
+        if self.config.role == Role::Viewer
+            && let Some(due) = self.playout.next(&self.window, &self.clock)
+        {
+            next = next.min(due);
+        }
+        if let Some(ping) = self.clock.next() {
+            next = next.min(ping);
+        }
+        // A host that obeys is never asked to come back at once without end.
+        next.max(self.now + Duration::from_micros(100))
+    }
+
+    /// Everything that follows from time or from a change.
+    fn advance(&mut self) {
+        if self.clock.poll(self.now) {
+            let ping = wire::Ping {
+                stamp_us: self.now.as_micros(),
+            };
+            self.tell(wire::to_tracker::Kind::Ping(ping));
+        }
+        if self.config.role == Role::Viewer {
+            self.play();
+        }
+        if self.now >= self.next_tick {
+            self.tick();
+        }
+        if self.now >= self.next_status {
+            self.next_status = self.now + STATUS;
+            self.report();
+        }
+        self.send_queued();
+    }
+
+    fn tick(&mut self) {
+        let starting = matches!(self.playout.phase(), Phase::Starting | Phase::Stalled(..))
+            && self.config.role == Role::Viewer
+            && self.window.newest().is_some();
+        self.next_tick = self.now + if starting { EAGER_TICK } else { TICK };
+        if self.config.role == Role::Seeder {
+            return;
+        }
+        let links = &self.links;
+        let newest = self.window.newest();
+        let actions = self
+            .parents
+            .tick(self.now, newest, |peer| links.is_up(peer));
+        self.act(actions);
+        self.ask_for_headers();
+        self.ask_for_pieces(starting);
+    }
+
+    /// Runs the player.
+    fn play(&mut self) {
+        loop {
+            let decisions = self.playout.poll(self.now, &self.window, &self.clock);
+            if decisions.is_empty() {
+                return;
+            }
+            for decision in decisions {
+                match decision {
+                    Decision::Release {
+                        sequence,
+                        pre_roll,
+                        discontinuity,
+                    } => {
+                        if !self.release(sequence, pre_roll, discontinuity) {
+                            break;
+                        }
+                    }
+                    Decision::Stall { sequence } => {
+                        self.counters.stats.stalls += 1;
+                        self.event(Event::Stalled { sequence });
+                    }
+                    Decision::Resume { after, skipped } => {
+                        self.counters.stats.skipped += skipped;
+                        self.counters.stats.stall_time += after;
+                        self.event(Event::Resumed { after });
+                    }
+                    Decision::End => self.event(Event::Ended),
+                }
+            }
+        }
+    }
+
+    fn release(&mut self, sequence: u64, pre_roll: bool, discontinuity: bool) -> bool {
+        let Some(generation) = self.window.get(sequence) else {
+            return false;
+        };
+        let (Some(header), Some(facts)) = (generation.header(), generation.facts().copied()) else {
+            return false;
+        };
+        let Some(body) = self.scheme.decode(header, generation.pieces()) else {
+            self.counters.stats.stalls += 1;
+            self.playout.on_undecodable(self.now, sequence);
+            self.event(Event::Stalled { sequence });
+            return false;
+        };
+        // A generation that was due less than one before is played for itself.
+        let lag = self
+            .clock
+            .local(facts.ingest_stamp_us)
+            .map(|stamp| self.now.since(stamp))
+            .filter(|lag| !pre_roll || *lag <= delay(&facts) + TICK);
+        if self.counters.stats.startup.is_none() {
+            let after = self.now.since(self.config.started);
+            self.counters.stats.startup = Some(after);
+            self.event(Event::Started { after });
+        }
+        self.counters
+            .on_release(self.now, facts.body_len as usize, lag);
+        self.outputs.push_back(Output::Release(Release {
+            facts,
+            body,
+            lag,
+            discontinuity,
+        }));
+        if facts.flags.has(stripe::Flags::PAUSE) {
+            self.event(Event::Waiting);
+        }
+        true
+    }
+
+    fn event(&mut self, event: Event) {
+        self.outputs.push_back(Output::Event(event));
+    }
+}
+
+fn delay(facts: &Facts) -> Duration {
+    Duration::from_millis(u64::from(facts.delay_ms))
+}
+
+/// The stripes whose trees carry a generation's header, so that it reaches everyone once
+/// or twice and, like every piece, from the root down: two that lie half the stripes
+/// apart, others for each generation.
+#[must_use]
+pub fn header_stripes(sequence: u64, n: u8) -> StripeSet {
+    let n = u64::from(n.max(1));
+    let index = |sequence: u64| StripeId::new((sequence % n) as u8);
+    [index(sequence), index(sequence + n / 2)]
+        .into_iter()
+        .flatten()
+        .collect()
+}
 
 /// What a peer is told at its start.
 #[derive(Clone, Debug)]

@@ -3,11 +3,176 @@
 //!
 //! The one rule: the tracker proposes and the peers report; what peers report is what is.
 
-use std::collections::VecDeque;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
-use crate::{Instant, wire};
+use crate::{
+    Instant, PeerId, Random,
+    wire::{self, RefusedCode, from_tracker, to_tracker},
+};
 
+mod forest;
+mod membership;
+mod placement;
+mod session;
 pub mod stats;
+mod tally;
+
+use membership::{Member, Members};
+use placement::{Order, Placement};
+use stats::{Picture, PicturePeer, Stats};
+use tally::Tally;
+
+/// How often deficits, surpluses and reports are compared.
+const SETTLE: Duration = Duration::from_millis(500);
+/// Pairs that failed get another chance after this.
+const FORGIVE: Duration = Duration::from_secs(30);
+
+/// What a tracker is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// For choices where any answer is right.
+    pub seed: u64,
+    /// Unix microseconds at the host's zero: what peers are told is this plus the host's
+    /// clock.
+    pub wall_at_zero_us: u64,
+    /// Members it takes at most.
+    pub max_members: usize,
+}
+
+impl Default for Config {
+    /// A hundred thousand members: beyond, a swarm is split into cells.
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            wall_at_zero_us: 0,
+            max_members: 100_000,
+        }
+    }
+}
+
+/// One swarm's tracker. `membership` knows who is in, `placement` who feeds whom,
+/// `session` what they say, `tally` what it comes to.
+pub struct Tracker {
+    config: Config,
+    now: Instant,
+    random: Random,
+    sessions: BTreeMap<SessionId, Session>,
+    members: Members,
+    placement: Placement,
+    stream: Option<wire::Stream>,
+    tally: Tally,
+    unsettled: bool,
+    next_settle: Instant,
+    next_forgive: Instant,
+    outputs: VecDeque<Output>,
+}
+
+struct Session {
+    grant: Grant,
+    peer: Option<PeerId>,
+}
+
+impl Tracker {
+    /// A tracker of an empty swarm.
+    #[must_use]
+    pub fn new(now: Instant, config: Config) -> Self {
+        Self {
+            now,
+            random: Random::new(config.seed),
+            sessions: BTreeMap::new(),
+            members: Members::default(),
+            placement: Placement::default(),
+            stream: None,
+            tally: Tally::default(),
+            unsettled: false,
+            next_settle: now + SETTLE,
+            next_forgive: now + FORGIVE,
+            outputs: VecDeque::new(),
+            config,
+        }
+    }
+
+    /// Takes an input in. Afterwards call [`Self::poll`] until it answers `Timeout`.
+    pub fn handle(&mut self, now: Instant, input: Input) {
+        self.now = self.now.max(now);
+        match input {
+            Input::Opened { session, grant } => {
+                self.sessions.insert(session, Session { grant, peer: None });
+            }
+            Input::Message { session, message } => self.on_message(session, message),
+            Input::Closed { session } => self.on_closed(session),
+            Input::Timeout => {}
+        }
+        if self.now >= self.next_settle {
+            self.next_settle = self.now + SETTLE;
+            self.reconcile();
+            self.unsettled = true;
+        }
+        if self.now >= self.next_forgive {
+            self.next_forgive = self.now + FORGIVE;
+            self.placement.forest.forgive();
+        }
+        if self.unsettled {
+            self.unsettled = false;
+            self.settle();
+        }
+        self.tally.tick(self.now, &self.members);
+    }
+
+    /// The next thing for the host to do.
+    pub fn poll(&mut self) -> Output {
+        self.outputs
+            .pop_front()
+            .unwrap_or_else(|| Output::Timeout(self.next_settle.min(self.next_forgive)))
+    }
+
+    /// Whether nobody is in the swarm.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// The swarm in figures.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.tally.stats(self.stream, &self.members)
+    }
+
+    /// The swarm as a picture.
+    #[must_use]
+    pub fn picture(&self) -> Picture {
+        let peers = self.members.iter().take(Picture::MAX_PEERS);
+        let peers = peers.map(|(peer, member)| PicturePeer {
+            peer,
+            seeder: member.is_seeder(),
+            upload_bps: member.upload_bps,
+            playing: member.status.played > 0,
+            parents: member
+                .status
+                .parents
+                .iter()
+                .filter_map(|edge| Some((u8::try_from(edge.stripe).ok()?, PeerId(edge.parent))))
+                .collect(),
+        });
+        Picture {
+            peers: peers.collect(),
+        }
+    }
+
+    fn send(&mut self, session: SessionId, kind: from_tracker::Kind) {
+        let message = kind.into();
+        self.outputs.push_back(Output::Send { session, message });
+    }
+
+    fn send_to(&mut self, peer: PeerId, kind: from_tracker::Kind) {
+        if let Some(session) = self.members.get(peer).map(|member| member.session) {
+            self.send(session, kind);
+        }
+    }
+}
 
 /// Names a peer's connection to the tracker. The host never uses one twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

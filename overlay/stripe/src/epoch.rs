@@ -7,9 +7,7 @@ use ed25519_dalek::{
 };
 
 use crate::{
-    ChannelId, CodeError, Error, Header, Meta, Shape, SignedHeader,
-    code::code,
-    header::piece_hash,
+    ChannelId, CodeError, Error, Header, Meta, Shape, SignedHeader, code::code, header::piece_hash,
 };
 
 const DOMAIN: &[u8] = b"livestation epoch v1";

@@ -28,8 +28,9 @@ pub enum Channel {
 pub enum Message<S: Scheme> {
     /// A coded part of a generation.
     Piece(PieceMessage<S::Piece>),
-    /// A generation's signed header. Whoever subscribed to the feed gets each one, ahead of
-    /// the pieces; check it before anything else of that generation.
+    /// A generation's signed header. It travels down the trees of two stripes (see
+    /// [`crate::peer::header_stripes`]); check it before anything else of that generation,
+    /// and hand it on before any piece.
     Header(S::Header),
     /// The epoch in force. First on a new link, again when it changes.
     Epoch(S::Epoch),
@@ -49,6 +50,9 @@ impl<S: Scheme> Clone for Message<S> {
 }
 
 impl<S: Scheme> Message<S> {
+    /// Bytes in front of a piece.
+    pub const PIECE_PREFIX_LEN: usize = PIECE_PREFIX_LEN;
+
     /// Which channel it takes.
     #[must_use]
     pub fn channel(&self) -> Channel {
@@ -107,7 +111,7 @@ impl PieceKind {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Control {
     /// Which.
-    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
+    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
     pub kind: Option<control::Kind>,
 }
 
@@ -131,29 +135,20 @@ pub mod control {
         /// See [`Dropped`].
         #[prost(message, tag = "5")]
         Dropped(Dropped),
-        /// See [`Feed`].
-        #[prost(message, tag = "6")]
-        Feed(Feed),
         /// See [`Have`].
-        #[prost(message, tag = "7")]
+        #[prost(message, tag = "6")]
         Have(Have),
         /// See [`Pull`].
-        #[prost(message, tag = "8")]
+        #[prost(message, tag = "7")]
         Pull(Pull),
         /// See [`Busy`].
-        #[prost(message, tag = "9")]
+        #[prost(message, tag = "8")]
         Busy(Busy),
         /// See [`HeaderRequest`].
-        #[prost(message, tag = "10")]
+        #[prost(message, tag = "9")]
         HeaderRequest(HeaderRequest),
-        /// See [`Probe`].
-        #[prost(message, tag = "11")]
-        Probe(Probe),
-        /// See [`Echo`].
-        #[prost(message, tag = "12")]
-        Echo(Echo),
         /// See [`Ask`].
-        #[prost(message, tag = "13")]
+        #[prost(message, tag = "10")]
         Ask(Ask),
     }
 
@@ -203,18 +198,6 @@ pub mod control {
         /// Which stripe.
         #[prost(uint32, tag = "1")]
         pub stripe: u32,
-    }
-
-    /// "Send me every header on arrival", or no longer. Answered by the headers held from
-    /// `from_sequence` on.
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-    pub struct Feed {
-        /// On or off.
-        #[prost(bool, tag = "1")]
-        pub on: bool,
-        /// The first header the asker lacks.
-        #[prost(uint64, tag = "2")]
-        pub from_sequence: u64,
     }
 
     /// What the sender can serve. Sent on a new link and in answer to `Ask`.
@@ -273,22 +256,6 @@ pub mod control {
         /// Which generation.
         #[prost(uint64, tag = "1")]
         pub sequence: u64,
-    }
-
-    /// "Are you there?" Answer with `Echo` at once.
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-    pub struct Probe {
-        /// To be repeated in the echo.
-        #[prost(uint64, tag = "1")]
-        pub stamp_us: u64,
-    }
-
-    /// "I am."
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
-    pub struct Echo {
-        /// The probe's.
-        #[prost(uint64, tag = "1")]
-        pub stamp_us: u64,
     }
 }
 
@@ -356,9 +323,7 @@ fn decode_piece(bytes: &Bytes) -> Result<PieceMessage<Bytes>, Error> {
         return Err(Error::Bounds);
     }
     Ok(PieceMessage {
-        kind: *PieceKind::ALL
-            .get(usize::from(kind))
-            .ok_or(Error::Bounds)?,
+        kind: *PieceKind::ALL.get(usize::from(kind)).ok_or(Error::Bounds)?,
         stripe: StripeId::new(stripe).ok_or(Error::Bounds)?,
         epoch: u32::from_be_bytes([e0, e1, e2, e3]),
         sequence,
@@ -401,7 +366,6 @@ fn check_control(control: &Control) -> Result<(), Error> {
         Kind::Reject(m) => stripe_ok(m.stripe),
         Kind::Unsubscribe(m) => stripe_ok(m.stripe),
         Kind::Dropped(m) => stripe_ok(m.stripe),
-        Kind::Feed(m) => sequence_ok(m.from_sequence),
         Kind::Have(m) => {
             m.keyframes.len() <= 32
                 && m.from <= m.until
@@ -411,7 +375,7 @@ fn check_control(control: &Control) -> Result<(), Error> {
         Kind::Pull(m) => sequence_ok(m.sequence) && m.count <= u32::from(StripeId::MAX),
         Kind::Busy(m) => sequence_ok(m.sequence),
         Kind::HeaderRequest(m) => sequence_ok(m.sequence),
-        Kind::Probe(_) | Kind::Echo(_) | Kind::Ask(_) => true,
+        Kind::Ask(_) => true,
     };
     if ok { Ok(()) } else { Err(Error::Bounds) }
 }

@@ -1,0 +1,160 @@
+//! Whom the peer has a link to, and what it knows of each.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{Instant, PeerId, wire::control::Have};
+
+/// Links a viewer keeps at most; beyond, peers that are nothing to it are turned away.
+const MAX_VIEWER_LINKS: usize = 96;
+/// A seeder is in every newcomer's list.
+const MAX_SEEDER_LINKS: usize = 256;
+/// Late, foreign or repeated pieces within [`STALE_SPAN`] before a peer is cut for
+/// replaying. A parent that backfills and a pull that was answered twice make dozens.
+const MAX_STALE: u32 = 400;
+const STALE_SPAN: Duration = Duration::from_secs(10);
+/// `Have` is answered to one peer so often at most.
+const HAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// Cut peers remembered.
+const MAX_BANNED: usize = 1024;
+
+/// All links.
+#[derive(Debug)]
+pub(super) struct Links {
+    links: BTreeMap<PeerId, Link>,
+    banned: Vec<PeerId>,
+    seeders: Vec<PeerId>,
+    max: usize,
+}
+
+/// One link.
+#[derive(Debug, Default)]
+pub(super) struct Link {
+    /// Open, rather than being opened.
+    pub(super) up: bool,
+    /// What it can serve, and when it said so.
+    pub(super) have: Option<(Instant, Have)>,
+    /// When it was last told what we have.
+    told: Option<Instant>,
+    /// When it was last asked what it has.
+    asked: Option<Instant>,
+    stale: u32,
+    stale_since: Instant,
+}
+
+impl Links {
+    pub(super) fn new(seeder: bool) -> Self {
+        Self {
+            links: BTreeMap::new(),
+            banned: Vec::new(),
+            seeders: Vec::new(),
+            max: if seeder {
+                MAX_SEEDER_LINKS
+            } else {
+                MAX_VIEWER_LINKS
+            },
+        }
+    }
+
+    /// Which peers are seeders, as the tracker says.
+    pub(super) fn set_seeders(&mut self, seeders: &[u64]) {
+        self.seeders = seeders.iter().take(16).copied().map(PeerId).collect();
+    }
+
+    pub(super) fn is_seeder(&self, peer: PeerId) -> bool {
+        self.seeders.contains(&peer)
+    }
+
+    /// Begins a link, unless there is one, no room, or the peer was cut. Whether to open it.
+    pub(super) fn begin(&mut self, peer: PeerId) -> bool {
+        if self.links.contains_key(&peer) || self.links.len() >= self.max || self.is_banned(peer) {
+            return false;
+        }
+        self.links.insert(peer, Link::default());
+        true
+    }
+
+    /// A link is open. Whether it is welcome.
+    pub(super) fn on_up(&mut self, peer: PeerId) -> bool {
+        let known = self.links.contains_key(&peer);
+        if self.is_banned(peer) || (!known && self.links.len() >= self.max) {
+            return false;
+        }
+        self.links.entry(peer).or_default().up = true;
+        true
+    }
+
+    pub(super) fn remove(&mut self, peer: PeerId) {
+        self.links.remove(&peer);
+    }
+
+    /// Never again.
+    pub(super) fn ban(&mut self, peer: PeerId) {
+        self.remove(peer);
+        if self.banned.len() == MAX_BANNED {
+            self.banned.remove(0);
+        }
+        self.banned.push(peer);
+    }
+
+    pub(super) fn is_banned(&self, peer: PeerId) -> bool {
+        self.banned.contains(&peer)
+    }
+
+    pub(super) fn is_up(&self, peer: PeerId) -> bool {
+        self.links.get(&peer).is_some_and(|link| link.up)
+    }
+
+    pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Link> {
+        self.links.get_mut(&peer)
+    }
+
+    /// Open links, in order of names.
+    pub(super) fn up(&self) -> impl Iterator<Item = (PeerId, &Link)> {
+        self.links
+            .iter()
+            .filter(|(_, link)| link.up)
+            .map(|(peer, link)| (*peer, link))
+    }
+}
+
+impl Link {
+    /// Counts a piece that came too late, again, or of another epoch. Whether these are
+    /// more than accident explains.
+    pub(super) fn on_stale(&mut self, now: Instant) -> bool {
+        if now.since(self.stale_since) > STALE_SPAN {
+            self.stale_since = now;
+            self.stale = 0;
+        }
+        self.stale += 1;
+        self.stale > MAX_STALE
+    }
+
+    /// Whether to answer a question for what we have.
+    pub(super) fn may_tell(&mut self, now: Instant) -> bool {
+        let due = self
+            .told
+            .is_none_or(|told| now.since(told) >= HAVE_INTERVAL);
+        if due {
+            self.told = Some(now);
+        }
+        due
+    }
+
+    /// Whether to ask what it has, given that an answer this old is no use.
+    pub(super) fn may_ask(&mut self, now: Instant, stale_after: Duration) -> bool {
+        let fresh = |at: Option<Instant>| at.is_some_and(|at| now.since(at) < stale_after);
+        if fresh(self.asked) || fresh(self.have.as_ref().map(|(at, _)| *at)) {
+            return false;
+        }
+        self.asked = Some(now);
+        true
+    }
+
+    /// Whether it can probably serve this generation.
+    pub(super) fn may_have(&self, sequence: u64) -> bool {
+        // What it had whole a while ago it still has, and newer ones came since.
+        self.have
+            .as_ref()
+            .is_some_and(|(_, have)| have.until > 0 && have.from <= sequence)
+    }
+}

@@ -1,0 +1,288 @@
+//! Asks partners for what push did not bring in time, each time a different one, and in the
+//! last moment a seeder.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use super::{clock::WallClock, links::Links, playout::due, window::Window};
+use crate::{Instant, PeerId, Random, Scheme, StripeId, StripeSet};
+
+/// Added to one's own 95th percentile of arrival before asking (overlay design, "Pull").
+const PATIENCE: Duration = Duration::from_millis(150);
+/// Bounds of the wait from ingest stamp to asking.
+const MIN_WAIT: Duration = Duration::from_millis(300);
+const MAX_WAIT: Duration = Duration::from_millis(1000);
+/// A partner that has not answered after this is passed over for the generation.
+const ANSWER: Duration = Duration::from_millis(350);
+/// So near to its deadline a generation is asked of a seeder.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
+/// Pieces under way from one partner.
+const MAX_PER_PARTNER: usize = 12;
+/// Pieces of one generation asked of one partner at a time, so that several share the load.
+const MAX_PER_REQUEST: usize = 4;
+/// Questions asked in one go.
+const MAX_ASKS: usize = 96;
+
+/// What is asked, and what arrivals are like.
+#[derive(Debug)]
+pub(super) struct Pull {
+    asked: BTreeMap<u64, Vec<Request>>,
+    /// Estimate of the 95th percentile of ingest stamp → whole, seconds.
+    arrival_p95: f64,
+}
+
+#[derive(Debug)]
+struct Request {
+    to: PeerId,
+    stripes: StripeSet,
+    count: usize,
+    deadline: Instant,
+    /// Answered with `Busy`, or not in time: not to be asked again.
+    over: bool,
+}
+
+/// "Send me up to `count` of `stripes`."
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Ask {
+    pub(super) to: PeerId,
+    pub(super) sequence: u64,
+    pub(super) stripes: StripeSet,
+    pub(super) count: usize,
+    pub(super) within: Duration,
+    pub(super) header: bool,
+}
+
+/// What the decision needs to see.
+pub(super) struct View<'a, S: Scheme> {
+    pub(super) window: &'a Window<S>,
+    pub(super) clock: &'a WallClock,
+    pub(super) links: &'a Links,
+    /// The first generation the player needs.
+    pub(super) from: u64,
+    /// Playing has not begun, or stands: everything is urgent.
+    pub(super) starting: bool,
+    /// Stripes of the broadcast, for generations whose header is unknown.
+    pub(super) n: u8,
+}
+
+impl Default for Pull {
+    fn default() -> Self {
+        Self {
+            asked: BTreeMap::new(),
+            arrival_p95: 0.4,
+        }
+    }
+}
+
+impl Pull {
+    /// A generation became whole so long after its ingest stamp. A stochastic estimate:
+    /// each sample above moves it up by 19 steps, each below down by one.
+    pub(super) fn on_arrival(&mut self, after: Duration) {
+        const STEP: f64 = 0.002;
+        let after = after.as_secs_f64();
+        self.arrival_p95 += if after > self.arrival_p95 {
+            STEP * 19.0
+        } else {
+            -STEP
+        };
+        self.arrival_p95 = self.arrival_p95.clamp(0.05, 2.0);
+    }
+
+    /// A piece came that may have been asked for.
+    pub(super) fn on_piece(&mut self, from: PeerId, sequence: u64, stripe: StripeId) {
+        let Some(requests) = self.asked.get_mut(&sequence) else {
+            return;
+        };
+        for request in requests.iter_mut().filter(|request| request.to == from) {
+            if request.stripes.remove(stripe) {
+                request.count = request.count.saturating_sub(1);
+            }
+        }
+    }
+
+    /// A partner will not answer.
+    pub(super) fn on_busy(&mut self, from: PeerId, sequence: u64) {
+        for request in self.asked.get_mut(&sequence).into_iter().flatten() {
+            if request.to == from {
+                request.over = true;
+                request.count = 0;
+            }
+        }
+    }
+
+    /// A link is gone.
+    pub(super) fn on_link_down(&mut self, peer: PeerId) {
+        for request in self.asked.values_mut().flatten() {
+            if request.to == peer {
+                request.over = true;
+                request.count = 0;
+            }
+        }
+    }
+
+    /// Decides whom to ask for what. Call every few tens of milliseconds.
+    pub(super) fn tick<S: Scheme>(
+        &mut self,
+        now: Instant,
+        view: &View<'_, S>,
+        random: &mut Random,
+    ) -> Vec<Ask> {
+        self.settle(now, view);
+        let newest = view.window.newest().unwrap_or(0);
+        let mut asks = Vec::new();
+        let mut load = self.load();
+        for sequence in view.from..=newest {
+            if asks.len() >= MAX_ASKS {
+                break;
+            }
+            if view.window.is_complete(sequence) || !self.is_late(now, sequence, view) {
+                continue;
+            }
+            self.ask(now, sequence, view, random, &mut load, &mut asks);
+        }
+        asks
+    }
+
+    fn is_late<S: Scheme>(&self, now: Instant, sequence: u64, view: &View<'_, S>) -> bool {
+        let facts = view
+            .window
+            .get(sequence)
+            .and_then(|generation| generation.facts());
+        let Some(facts) = facts else {
+            // Its successors are known, its header is not.
+            return view.window.newest().is_some_and(|newest| newest > sequence);
+        };
+        let wait = Duration::from_secs_f64(self.arrival_p95) + PATIENCE;
+        let wait = wait.clamp(MIN_WAIT, MAX_WAIT);
+        view.clock
+            .local(facts.ingest_stamp_us)
+            .is_some_and(|stamp| now >= stamp + wait)
+    }
+
+    fn ask<S: Scheme>(
+        &mut self,
+        now: Instant,
+        sequence: u64,
+        view: &View<'_, S>,
+        random: &mut Random,
+        load: &mut BTreeMap<PeerId, usize>,
+        asks: &mut Vec<Ask>,
+    ) {
+        let generation = view.window.get(sequence);
+        let facts = generation.and_then(|generation| generation.facts());
+        let have = generation.map_or(StripeSet::EMPTY, |generation| generation.have());
+        let k = facts.map_or(16, |facts| usize::from(facts.k));
+        let all = StripeSet::all(facts.map_or(view.n, |facts| facts.n));
+        let due = facts.and_then(|facts| due(facts, view.clock));
+        let last_moment = !view.starting && due.is_some_and(|due| now + LAST_MOMENT >= due);
+        let requests = self.asked.entry(sequence).or_default();
+        let under_way: usize = requests.iter().map(|request| request.count).sum();
+        let mut wanted = k.saturating_sub(have.len() + under_way);
+        let mut open = all.without(have);
+        for request in requests.iter().filter(|request| !request.over) {
+            open = open.without(request.stripes);
+        }
+        while wanted > 0 && !open.is_empty() {
+            let tried = |peer: PeerId| requests.iter().any(|request| request.to == peer);
+            let Some(to) = choose(view.links, sequence, last_moment, tried, load, random) else {
+                // Everyone was tried in vain: begin again with the next tick.
+                if requests.iter().all(|request| request.over) {
+                    requests.clear();
+                }
+                break;
+            };
+            let per_request = if view.links.is_seeder(to) {
+                wanted
+            } else {
+                MAX_PER_REQUEST
+            };
+            let count = wanted.min(per_request).min(open.len());
+            let stripes = pick(open, count, random);
+            let within = due.map_or(ANSWER, |due| due.since(now)).max(ANSWER);
+            open = open.without(stripes);
+            wanted -= count;
+            *load.entry(to).or_default() += count;
+            requests.push(Request {
+                to,
+                stripes,
+                count,
+                deadline: now + ANSWER.max(within / 3),
+                over: false,
+            });
+            asks.push(Ask {
+                to,
+                sequence,
+                stripes,
+                count,
+                within,
+                header: facts.is_none(),
+            });
+        }
+    }
+
+    /// Forgets what is over, so that others are asked.
+    fn settle<S: Scheme>(&mut self, now: Instant, view: &View<'_, S>) {
+        self.asked
+            .retain(|sequence, _| *sequence >= view.from && !view.window.is_complete(*sequence));
+        for requests in self.asked.values_mut() {
+            for request in requests.iter_mut() {
+                if request.deadline <= now {
+                    request.over = true;
+                    request.count = 0;
+                }
+            }
+        }
+    }
+
+    fn load(&self) -> BTreeMap<PeerId, usize> {
+        let mut load = BTreeMap::new();
+        for request in self.asked.values().flatten() {
+            *load.entry(request.to).or_default() += request.count;
+        }
+        load
+    }
+}
+
+/// The partner to ask: one that was not asked for this generation, with the least under
+/// way; a seeder only in the last moment or when nobody else has it.
+fn choose(
+    links: &Links,
+    sequence: u64,
+    last_moment: bool,
+    tried: impl Fn(PeerId) -> bool,
+    load: &BTreeMap<PeerId, usize>,
+    random: &mut Random,
+) -> Option<PeerId> {
+    let mut best: Option<((bool, usize, u64), PeerId)> = None;
+    let mut untried_peer = false;
+    for (peer, _) in links.up().filter(|(_, link)| link.may_have(sequence)) {
+        let seeder = links.is_seeder(peer);
+        untried_peer |= !seeder && !tried(peer);
+        let under_way = load.get(&peer).copied().unwrap_or(0);
+        let most = if seeder {
+            4 * MAX_PER_PARTNER
+        } else {
+            MAX_PER_PARTNER
+        };
+        if tried(peer) || under_way >= most {
+            continue;
+        }
+        let rank = (seeder != last_moment, under_way, random.next());
+        if best.is_none_or(|(other, _)| rank < other) {
+            best = Some((rank, peer));
+        }
+    }
+    let (_, peer) = best?;
+    let refused = links.is_seeder(peer) && untried_peer && !last_moment;
+    (!refused).then_some(peer)
+}
+
+/// `count` of the stripes, at random, so that partners are not all asked for the same.
+fn pick(stripes: StripeSet, count: usize, random: &mut Random) -> StripeSet {
+    let mut rest: Vec<StripeId> = stripes.iter().collect();
+    let mut picked = StripeSet::EMPTY;
+    for _ in 0..count.min(rest.len()) {
+        let index = random.below(rest.len() as u64) as usize;
+        picked.insert(rest.swap_remove(index));
+    }
+    picked
+}

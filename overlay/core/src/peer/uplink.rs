@@ -1,0 +1,341 @@
+//! What a peer may send and in which order: a token bucket that holds the cap, and a queue
+//! of pieces, oldest generation first, since its deadline is nearest.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{Instant, PeerId};
+
+/// Part of the cap that is used: the rest is for what the accounting sees too late.
+const USE: f64 = 0.97;
+/// Share of the cap taken for framing and acknowledgements until it is measured
+/// (measured: DTLS, SCTP and UDP add 8 to 12 %).
+const FIRST_EXCESS: f64 = 0.12;
+/// Tokens gather for so long at most.
+const BURST: Duration = Duration::from_millis(40);
+/// A link with so much in its send buffer gets nothing more until it drains
+/// (decision "send buffer ≤ 128 KiB", with room for what is under way).
+const FULL: usize = 64 * 1024;
+/// Pieces that wait for one peer, at most; the oldest is dropped for the newest.
+const MAX_PER_PEER: usize = 256;
+/// Pieces that wait in all.
+const MAX_QUEUED: usize = 4096;
+
+/// Why a piece is sent; in this order at equal age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Class {
+    /// Down the tree, to a child that relays it.
+    Interior,
+    /// Down the tree, to a leaf.
+    Leaf,
+    /// Asked for.
+    Pull,
+}
+
+/// A piece that waits to be sent. The peer looks its bytes up when its turn comes.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item<T> {
+    pub(super) to: PeerId,
+    pub(super) sequence: u64,
+    pub(super) class: Class,
+    pub(super) len: usize,
+    /// Worthless after this.
+    pub(super) expires: Instant,
+    pub(super) what: T,
+}
+
+/// The order of sending: pushes before pulls, old before new, interior before leaves.
+type Key = (bool, u64, Class, u64);
+
+/// The uplink.
+#[derive(Debug)]
+pub(super) struct Uplink<T> {
+    /// Bytes a second.
+    cap: f64,
+    /// Bytes a second that framing, acknowledgements and control cost beside the pieces.
+    excess: f64,
+    tokens: f64,
+    updated: Instant,
+    queue: BTreeMap<Key, Item<T>>,
+    queued_bytes: usize,
+    per_peer: BTreeMap<PeerId, usize>,
+    buffered: BTreeMap<PeerId, usize>,
+    serial: u64,
+    dropped: u64,
+    measured: Measured,
+}
+
+/// Bytes since the excess was last estimated.
+#[derive(Debug, Default)]
+struct Measured {
+    since: Instant,
+    wire: u64,
+    pieces: u64,
+}
+
+impl<T: Copy> Uplink<T> {
+    /// An uplink of `cap_bps` bits a second.
+    pub(super) fn new(now: Instant, cap_bps: u64) -> Self {
+        let cap = cap_bps as f64 / 8.0 * USE;
+        Self {
+            cap,
+            excess: cap * FIRST_EXCESS,
+            tokens: cap * BURST.as_secs_f64(),
+            updated: now,
+            queue: BTreeMap::new(),
+            queued_bytes: 0,
+            per_peer: BTreeMap::new(),
+            buffered: BTreeMap::new(),
+            serial: 0,
+            dropped: 0,
+            measured: Measured {
+                since: now,
+                ..Measured::default()
+            },
+        }
+    }
+
+    /// Queues a piece. Whether it, or an older one in its place, was dropped is counted.
+    pub(super) fn push(&mut self, item: Item<T>) {
+        if self.cap <= 0.0 {
+            self.dropped += 1;
+            return;
+        }
+        let waiting = self.per_peer.get(&item.to).copied().unwrap_or(0);
+        if waiting >= MAX_PER_PEER {
+            let oldest = self.queue.iter().find(|(_, other)| other.to == item.to);
+            if let Some(key) = oldest.map(|(key, _)| *key) {
+                self.take(key);
+                self.dropped += 1;
+            }
+        } else if self.queue.len() >= MAX_QUEUED
+            && let Some(key) = self.queue.keys().next_back().copied()
+        {
+            self.take(key);
+            self.dropped += 1;
+        }
+        self.serial += 1;
+        self.queued_bytes += item.len;
+        *self.per_peer.entry(item.to).or_default() += 1;
+        let key = (
+            item.class == Class::Pull,
+            item.sequence,
+            item.class,
+            self.serial,
+        );
+        self.queue.insert(key, item);
+    }
+
+    /// The next piece to send now, if any.
+    pub(super) fn pop(&mut self, now: Instant) -> Option<Item<T>> {
+        self.refill(now);
+        self.expire(now);
+        if self.tokens <= 0.0 {
+            return None;
+        }
+        let free = |item: &Item<T>| {
+            self.buffered
+                .get(&item.to)
+                .is_none_or(|bytes| *bytes < FULL)
+        };
+        let key = *self.queue.iter().find(|(_, item)| free(item))?.0;
+        let item = self.take(key)?;
+        self.tokens -= item.len as f64;
+        self.measured.pieces += item.len as u64;
+        *self.buffered.entry(item.to).or_default() += item.len;
+        Some(item)
+    }
+
+    /// When something can be sent; `None` while nothing waits, or only for buffers.
+    pub(super) fn next(&self) -> Option<Instant> {
+        if self.queue.is_empty() {
+            return None;
+        }
+        if self.tokens > 0.0 {
+            // Whatever waits, waits for a send buffer; expiry is looked after by ticks.
+            return None;
+        }
+        let wait = (1.0 - self.tokens) / self.fill();
+        Some(self.updated + Duration::from_secs_f64(wait.clamp(0.0001, 1.0)))
+    }
+
+    /// So much waits in a link's send buffer.
+    pub(super) fn on_buffered(&mut self, peer: PeerId, bytes: usize) {
+        self.buffered.insert(peer, bytes);
+    }
+
+    /// So many bytes of UDP payload were sent. Learns what the transport adds.
+    pub(super) fn on_traffic(&mut self, now: Instant, sent: u64) {
+        self.measured.wire += sent;
+        let span = now.since(self.measured.since);
+        if span < Duration::from_millis(500) {
+            return;
+        }
+        let more = self.measured.wire.saturating_sub(self.measured.pieces) as f64;
+        let rate = (more / span.as_secs_f64()).min(self.cap * 0.8);
+        self.excess += (rate - self.excess) * 0.3;
+        self.measured = Measured {
+            since: now,
+            ..Measured::default()
+        };
+    }
+
+    /// Forgets what waits for a peer.
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.buffered.remove(&peer);
+        self.retain(|item| item.to != peer);
+    }
+
+    /// Forgets what waits for a child in a stripe, as told by `same`.
+    pub(super) fn retain(&mut self, keep: impl Fn(&Item<T>) -> bool) {
+        let gone: Vec<Key> = self
+            .queue
+            .iter()
+            .filter(|(_, item)| !keep(item))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in gone {
+            self.take(key);
+        }
+    }
+
+    /// How long what waits will take.
+    pub(super) fn backlog(&self) -> Duration {
+        if self.queue.is_empty() {
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64((self.queued_bytes as f64 / self.fill().max(1.0)).min(60.0))
+    }
+
+    /// Bytes a second there are for pieces.
+    pub(super) fn fill(&self) -> f64 {
+        (self.cap - self.excess).max(self.cap * 0.1).max(1.0)
+    }
+
+    /// Whether anything may be sent at all.
+    pub(super) fn shares(&self) -> bool {
+        self.cap > 0.0
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let fill = self.fill();
+        let gained = now.since(self.updated).as_secs_f64() * fill;
+        self.updated = self.updated.max(now);
+        self.tokens = (self.tokens + gained).min(fill * BURST.as_secs_f64());
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some((key, item)) = self.queue.iter().next() {
+            if item.expires > now {
+                break;
+            }
+            let key = *key;
+            self.take(key);
+            self.dropped += 1;
+        }
+    }
+
+    fn take(&mut self, key: Key) -> Option<Item<T>> {
+        let item = self.queue.remove(&key)?;
+        self.queued_bytes -= item.len;
+        if let Some(count) = self.per_peer.get_mut(&item.to) {
+            *count -= 1;
+            if *count == 0 {
+                self.per_peer.remove(&item.to);
+            }
+        }
+        Some(item)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_micros(ms * 1000)
+    }
+
+    fn item(to: u64, sequence: u64, class: Class) -> Item<()> {
+        Item {
+            to: PeerId(to),
+            sequence,
+            class,
+            len: 1000,
+            expires: at(60_000),
+            what: (),
+        }
+    }
+
+    fn drain(uplink: &mut Uplink<()>, until: Instant) -> Vec<(u64, u64)> {
+        let mut sent = Vec::new();
+        let mut now = at(0);
+        while now <= until {
+            while let Some(item) = uplink.pop(now) {
+                sent.push((item.to.0, item.sequence));
+                uplink.on_buffered(item.to, 0);
+            }
+            now = now + Duration::from_millis(1);
+        }
+        sent
+    }
+
+    #[test]
+    fn old_before_new_interior_before_leaf_push_before_pull() {
+        let mut uplink = Uplink::new(at(0), 8_000_000);
+        uplink.push(item(1, 5, Class::Pull));
+        uplink.push(item(2, 7, Class::Leaf));
+        uplink.push(item(3, 7, Class::Interior));
+        uplink.push(item(4, 6, Class::Leaf));
+        assert_eq!(drain(&mut uplink, at(50)), [(4, 6), (3, 7), (2, 7), (1, 5)]);
+    }
+
+    #[test]
+    fn the_cap_is_never_exceeded() {
+        let mut uplink = Uplink::new(at(0), 800_000);
+        for sequence in 0..1000 {
+            uplink.push(item(sequence % 50, sequence, Class::Leaf));
+        }
+        let sent = drain(&mut uplink, at(2000)).len() * 1000;
+        assert!(sent <= 200_000, "{sent} bytes in 2 s at 100,000 a second");
+        assert!(sent >= 160_000, "{sent} bytes leave the uplink idle");
+    }
+
+    #[test]
+    fn a_full_link_does_not_hold_up_the_others() {
+        let mut uplink = Uplink::new(at(0), 8_000_000);
+        uplink.on_buffered(PeerId(1), FULL);
+        uplink.push(item(1, 1, Class::Leaf));
+        uplink.push(item(2, 2, Class::Leaf));
+        assert_eq!(drain(&mut uplink, at(10)), [(2, 2)]);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_old_goes_first() {
+        let mut uplink = Uplink::new(at(0), 8_000_000);
+        for sequence in 0..=MAX_PER_PEER as u64 {
+            uplink.push(item(1, sequence, Class::Leaf));
+        }
+        assert_eq!(uplink.queue.len(), MAX_PER_PEER);
+        assert_eq!(uplink.pop(at(0)).unwrap().sequence, 1);
+        for peer in 0..100 {
+            for sequence in 0..100 {
+                uplink.push(item(peer, sequence, Class::Leaf));
+            }
+        }
+        assert!(uplink.queue.len() <= MAX_QUEUED);
+    }
+
+    #[test]
+    fn framing_and_acknowledgements_count_against_the_cap() {
+        let mut uplink: Uplink<()> = Uplink::new(at(0), 8_000_000);
+        let before = uplink.fill();
+        for step in 1..20 {
+            uplink.on_traffic(at(step * 500), 250_000);
+        }
+        assert!(
+            uplink.fill() < before * 0.65,
+            "{} of {before}",
+            uplink.fill()
+        );
+    }
+}

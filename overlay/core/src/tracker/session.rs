@@ -1,0 +1,344 @@
+//! What peers and the tracker say to each other.
+
+use super::{
+    Duration, Member, Order, PeerId, RefusedCode, Role, SessionId, Tracker, from_tracker,
+    membership::slots, to_tracker,
+};
+use crate::{Instant, StripeId, wire};
+
+/// Partners a peer is introduced to (overlay design, "Pull": at least 12).
+const PARTNERS: usize = 12;
+/// Swarms up to this size have everyone linked to the seeders, for rescue.
+const RESCUED: usize = 200;
+/// A plan is repeated when it was not reported to have come true within this.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// The rate changed so much that slots are counted anew.
+const RATE_CHANGE: f64 = 0.2;
+/// A broadcast is planned for at least this rate, until it was measured.
+const MIN_RATE_BPS: u64 = 64_000;
+
+impl Tracker {
+    pub(super) fn on_message(&mut self, session: SessionId, message: wire::ToTracker) {
+        let Some(state) = self.sessions.get(&session) else {
+            return;
+        };
+        let (peer, kind) = match (state.peer, message.kind) {
+            (_, None) => return,
+            (None, Some(to_tracker::Kind::Join(join))) => return self.on_join(session, &join),
+            (None, Some(_)) => return self.close(session, "spoke before joining"),
+            (Some(_), Some(to_tracker::Kind::Join(_))) => {
+                return self.close(session, "joined twice");
+            }
+            (Some(peer), Some(kind)) => (peer, kind),
+        };
+        match kind {
+            to_tracker::Kind::Status(status) => self.on_status(peer, status),
+            to_tracker::Kind::Signal(signal) => self.on_signal(session, peer, signal),
+            to_tracker::Kind::Detached(detached) => {
+                if let Some(stripe) = wire::stripe_of(detached.stripe) {
+                    let parent = PeerId(detached.parent);
+                    self.placement.on_detached(peer, stripe, parent);
+                    self.unsettled = true;
+                }
+            }
+            to_tracker::Kind::Attached(edge) => {
+                if let Some(stripe) = wire::stripe_of(edge.stripe) {
+                    let parent = PeerId(edge.parent);
+                    let orders = self.placement.on_attached(peer, stripe, parent);
+                    self.tell(orders);
+                }
+            }
+            to_tracker::Kind::Ping(ping) => {
+                let pong = wire::Pong {
+                    stamp_us: ping.stamp_us,
+                    wall_us: self.wall_us(),
+                };
+                self.send(session, from_tracker::Kind::Pong(pong));
+            }
+            to_tracker::Kind::Complaint(_) => self.tally.on_complaint(),
+            to_tracker::Kind::Join(_) => {}
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, session: SessionId) {
+        let Some(peer) = self.sessions.remove(&session).and_then(|state| state.peer) else {
+            return;
+        };
+        self.placement.remove(peer);
+        if let Some(member) = self.members.remove(peer) {
+            self.tally.on_gone(&member);
+        }
+        self.unsettled = true;
+    }
+
+    fn on_join(&mut self, session: SessionId, join: &wire::Join) {
+        let peer = PeerId(join.peer);
+        if peer == PeerId(0) || self.members.get(peer).is_some() {
+            return self.refuse(session, RefusedCode::Name, "this peer name is taken");
+        }
+        if self.members.len() >= self.config.max_members {
+            return self.refuse(session, RefusedCode::Full, "the swarm is full");
+        }
+        let Some(state) = self.sessions.get_mut(&session) else {
+            return;
+        };
+        state.peer = Some(peer);
+        let grant = state.grant;
+        let upload_bps = if grant.may_share { join.upload_bps } else { 0 };
+        let member = Member {
+            session,
+            role: grant.role,
+            upload_bps,
+            joined: self.now,
+            told: self.now,
+            counted_startup: false,
+            partners: std::collections::BTreeSet::new(),
+            status: wire::Status::default(),
+        };
+        self.members.insert(peer, member);
+        let slots = self.stream.map_or(0, |stream| slots(upload_bps, &stream));
+        self.placement.add(peer, grant.role == Role::Seeder, slots);
+        let welcome = wire::Welcome {
+            wall_us: self.wall_us(),
+            seeders: self.members.seeders(),
+            stream: self.stream,
+        };
+        self.send(session, from_tracker::Kind::Welcome(welcome));
+        match grant.role {
+            Role::Viewer => self.introduce(peer),
+            Role::Seeder => self.introduce_seeder(peer),
+        }
+        self.unsettled = true;
+    }
+
+    /// Names partners to a newcomer; the links serve both sides.
+    fn introduce(&mut self, peer: PeerId) {
+        let mut others: Vec<PeerId> = self
+            .members
+            .viewers()
+            .map(|(other, _)| other)
+            .filter(|other| *other != peer)
+            .collect();
+        let mut partners = Vec::new();
+        while partners.len() < PARTNERS && !others.is_empty() {
+            let index = self.random.below(others.len() as u64) as usize;
+            partners.push(others.swap_remove(index));
+        }
+        for partner in &partners {
+            if let Some(member) = self.members.get_mut(*partner) {
+                member.partners.insert(peer);
+            }
+        }
+        let small = self.members.len() <= RESCUED;
+        let seeders = self.members.seeders();
+        let mut named: Vec<u64> = partners.iter().map(|partner| partner.0).collect();
+        named.extend(seeders.iter().filter(|_| small));
+        if let Some(member) = self.members.get_mut(peer) {
+            member.partners = partners.into_iter().collect();
+        }
+        let introduce = wire::Introduce {
+            partners: named,
+            seeders,
+        };
+        self.send_to(peer, from_tracker::Kind::Introduce(introduce));
+    }
+
+    /// Names a new seeder to everyone.
+    fn introduce_seeder(&mut self, seeder: PeerId) {
+        let viewers: Vec<PeerId> = self.members.viewers().map(|(peer, _)| peer).collect();
+        let small = self.members.len() <= RESCUED;
+        let introduce = wire::Introduce {
+            partners: if small { vec![seeder.0] } else { Vec::new() },
+            seeders: self.members.seeders(),
+        };
+        for viewer in viewers {
+            self.send_to(viewer, from_tracker::Kind::Introduce(introduce.clone()));
+        }
+    }
+
+    fn on_status(&mut self, peer: PeerId, status: wire::Status) {
+        let Some(member) = self.members.get_mut(peer) else {
+            return;
+        };
+        let seeder = member.is_seeder();
+        let stream = status.stream;
+        member.status = status;
+        self.tally.on_status(member);
+        if seeder {
+            self.on_stream(stream);
+        }
+    }
+
+    /// A seeder told how the broadcast is.
+    fn on_stream(&mut self, stream: Option<wire::Stream>) {
+        let stream = stream.filter(|stream| {
+            (1..=stream.n).contains(&stream.k) && stream.n <= u32::from(StripeId::MAX)
+        });
+        let was = self.stream;
+        let Some(mut stream) = stream else {
+            if self.stream.take().is_some() {
+                self.tell_live();
+            }
+            return;
+        };
+        stream.rate_bps = stream.rate_bps.max(MIN_RATE_BPS);
+        let planned = was.map_or(0.0, |was| was.rate_bps as f64);
+        let changed = (stream.rate_bps as f64 - planned).abs() > planned * RATE_CHANGE;
+        let reshaped = was.is_none_or(|was| (was.k, was.n) != (stream.k, stream.n));
+        if was.is_none() {
+            self.tally.on_broadcast();
+        }
+        if changed || reshaped {
+            self.placement.set_shape(stream.k as u8, stream.n as u8);
+            self.stream = Some(stream);
+            self.recount_slots(&stream);
+        } else if let Some(held) = &mut self.stream {
+            held.live = stream.live;
+        }
+        if was.is_none_or(|was| was.live != stream.live) {
+            self.tell_live();
+        }
+    }
+
+    fn recount_slots(&mut self, stream: &wire::Stream) {
+        for (peer, member) in self.members.iter() {
+            if let Some(node) = self.placement.forest.get_mut(peer) {
+                node.slots = slots(member.upload_bps, stream);
+            }
+        }
+        self.unsettled = true;
+    }
+
+    fn tell_live(&mut self) {
+        let viewers: Vec<PeerId> = self.members.viewers().map(|(peer, _)| peer).collect();
+        let live = wire::Live {
+            stream: self.stream,
+        };
+        for viewer in viewers {
+            self.send_to(viewer, from_tracker::Kind::Live(live));
+        }
+    }
+
+    fn on_signal(&mut self, session: SessionId, from: PeerId, signal: wire::Signal) {
+        if signal.payload.len() > wire::MAX_SIGNAL_LEN {
+            return self.close(session, "signal too long");
+        }
+        let to = PeerId(signal.peer);
+        let onward = wire::Signal {
+            peer: from.0,
+            payload: signal.payload,
+        };
+        self.send_to(to, from_tracker::Kind::Signal(onward));
+    }
+
+    /// Compares plans with reports, and repeats what was not heard of.
+    pub(super) fn reconcile(&mut self) {
+        let mut orders = Vec::new();
+        for (peer, member) in self.members.viewers() {
+            if self.now.since(member.joined) < PATIENCE || member.status.age_s == 0 {
+                continue;
+            }
+            let Some(node) = self.placement.forest.get(peer) else {
+                continue;
+            };
+            let reported = |stripe: StripeId| {
+                let edge = member
+                    .status
+                    .parents
+                    .iter()
+                    .find(|edge| edge.stripe == u32::from(stripe.get()));
+                edge.map(|edge| PeerId(edge.parent))
+            };
+            for (stripe, parent) in node.parents() {
+                if reported(stripe) != Some(parent) && self.quiet_for(member, PATIENCE) {
+                    orders.extend(self.placement.again(peer, stripe));
+                }
+            }
+            for edge in &member.status.parents {
+                let stripe = wire::stripe_of(edge.stripe);
+                if let Some(stripe) = stripe.filter(|stripe| {
+                    node.parent(*stripe).is_none() && !self.placement.is_leaving(peer, *stripe)
+                }) {
+                    orders.push(Order::Unplace { peer, stripe });
+                }
+            }
+        }
+        self.tell(orders);
+    }
+
+    /// Whether this member was told nothing for so long.
+    fn quiet_for(&self, member: &Member, span: Duration) -> bool {
+        self.now.since(member.told) >= span
+    }
+
+    /// Plans anew and tells who is concerned.
+    pub(super) fn settle(&mut self) {
+        let orders = self.placement.settle();
+        self.tell(orders);
+    }
+
+    /// Tells orders, of several about one stripe only the last.
+    fn tell(&mut self, orders: Vec<Order>) {
+        let mut last = std::collections::BTreeMap::new();
+        for (index, order) in orders.iter().enumerate() {
+            let (Order::Place { peer, stripe, .. } | Order::Unplace { peer, stripe }) = order;
+            last.insert((*peer, *stripe), index);
+        }
+        for (index, order) in orders.into_iter().enumerate() {
+            let (Order::Place { peer, stripe, .. } | Order::Unplace { peer, stripe }) = &order;
+            if last.get(&(*peer, *stripe)) == Some(&index) {
+                self.tell_one(order);
+            }
+        }
+    }
+
+    fn tell_one(&mut self, order: Order) {
+        let now = self.now;
+        let (peer, kind) = match order {
+            Order::Place {
+                peer,
+                stripe,
+                parent,
+                backups,
+                interior,
+            } => {
+                let place = wire::Place {
+                    stripe: u32::from(stripe.get()),
+                    parent: parent.0,
+                    backups: backups.into_iter().map(|backup| backup.0).collect(),
+                    interior,
+                };
+                (peer, from_tracker::Kind::Place(place))
+            }
+            Order::Unplace { peer, stripe } => {
+                let stripe = u32::from(stripe.get());
+                (peer, from_tracker::Kind::Unplace(wire::Unplace { stripe }))
+            }
+        };
+        if let Some(member) = self.members.get_mut(peer) {
+            member.told = now;
+        }
+        self.send_to(peer, kind);
+    }
+
+    fn refuse(&mut self, session: SessionId, code: RefusedCode, message: &str) {
+        let refused = wire::Refused {
+            code: code.into(),
+            message: message.to_owned(),
+        };
+        self.send(session, from_tracker::Kind::Refused(refused));
+        self.close(session, "refused");
+    }
+
+    fn close(&mut self, session: SessionId, reason: &'static str) {
+        self.outputs
+            .push_back(super::Output::Close { session, reason });
+        self.on_closed(session);
+    }
+
+    fn wall_us(&self) -> u64 {
+        self.config
+            .wall_at_zero_us
+            .saturating_add(Instant::as_micros(self.now))
+    }
+}

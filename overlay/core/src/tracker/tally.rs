@@ -1,0 +1,196 @@
+//! What all peers of a swarm come to together.
+
+use std::{collections::VecDeque, time::Duration};
+
+use super::{
+    membership::{Member, Members},
+    stats::Stats,
+};
+use crate::{Instant, wire, wire::ByteCounts};
+
+/// Totals are kept for this many seconds, for the ratio over the last 60.
+const HISTORY: usize = 61;
+/// Start-up times remembered; beyond, every second one is dropped.
+const MAX_STARTUPS: usize = 20_000;
+
+/// Running totals.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// What members that left had come to.
+    gone: Totals,
+    /// What there was when the broadcast began.
+    begun: Totals,
+    history: VecDeque<(Instant, Totals)>,
+    startups: Vec<u32>,
+    complaints: u64,
+}
+
+/// Sums of counters that only rise.
+#[derive(Debug, Default, Clone, Copy, PartialEq)]
+struct Totals {
+    seeders: ByteCounts,
+    http: u64,
+    peers: ByteCounts,
+    played: u64,
+    stalls: u64,
+}
+
+impl Tally {
+    /// A broadcast begins: count from here.
+    pub(super) fn on_broadcast(&mut self) {
+        let latest = self.history.back().map_or(self.gone, |(_, totals)| *totals);
+        self.begun = latest;
+        self.history.clear();
+        self.startups.clear();
+    }
+
+    pub(super) fn on_complaint(&mut self) {
+        self.complaints += 1;
+    }
+
+    pub(super) fn on_status(&mut self, member: &mut Member) {
+        let startup = member.status.startup_ms;
+        if startup > 0 && !member.counted_startup {
+            member.counted_startup = true;
+            if self.startups.len() >= MAX_STARTUPS {
+                let mut keep = false;
+                self.startups.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+            }
+            self.startups.push(startup);
+        }
+    }
+
+    pub(super) fn on_gone(&mut self, member: &Member) {
+        self.gone.add(member);
+    }
+
+    /// Once a second, remembers where the totals stand.
+    pub(super) fn tick(&mut self, now: Instant, members: &Members) {
+        let due = self
+            .history
+            .back()
+            .is_none_or(|(at, _)| now.since(*at) >= Duration::from_secs(1));
+        if due {
+            if self.history.len() == HISTORY {
+                self.history.pop_front();
+            }
+            self.history.push_back((now, self.totals(members)));
+        }
+    }
+
+    pub(super) fn stats(&self, stream: Option<wire::Stream>, members: &Members) -> Stats {
+        let totals = self.totals(members);
+        let since = totals.since(&self.begun);
+        let minute = self
+            .history
+            .front()
+            .map_or(since, |(_, then)| totals.since(then));
+        let playing = || {
+            members
+                .viewers()
+                .filter(|(_, member)| member.status.played > 0)
+        };
+        let p50s = playing().map(|(_, member)| member.status.lag_p50_ms);
+        let p95s = playing().map(|(_, member)| member.status.lag_p95_ms);
+        Stats {
+            live: stream.is_some_and(|stream| stream.live),
+            viewers: members.viewers().count() as u64,
+            seeders: since.seeders,
+            http: since.http,
+            peers: since.peers,
+            media_played: since.played,
+            saved_ratio: since.saved(),
+            saved_ratio_60s: minute.saved(),
+            lag_p50_ms: percentile(p50s.filter(|lag| *lag > 0).collect(), 50),
+            lag_p95_ms: percentile(p95s.filter(|lag| *lag > 0).collect(), 95),
+            startup_p50_ms: percentile(self.startups.clone(), 50),
+            startup_p95_ms: percentile(self.startups.clone(), 95),
+            stalls: since.stalls,
+            n: stream.map_or(0, |stream| stream.n),
+            k: stream.map_or(0, |stream| stream.k),
+            rate_bps: stream.map_or(0, |stream| stream.rate_bps),
+        }
+    }
+
+    fn totals(&self, members: &Members) -> Totals {
+        let mut totals = self.gone;
+        for (_, member) in members.iter() {
+            totals.add(member);
+        }
+        totals
+    }
+}
+
+impl Totals {
+    fn add(&mut self, member: &Member) {
+        let status = &member.status;
+        let sent = status.sent.unwrap_or_default();
+        let bytes = sent.bytes.unwrap_or_default();
+        if member.is_seeder() {
+            plus(&mut self.seeders, &bytes);
+            self.http += sent.http;
+            return;
+        }
+        plus(&mut self.peers, &bytes);
+        // Only receivers know what they had already; it comes out of what was sent as media.
+        self.seeders.duplicate += status.from_seeders.unwrap_or_default().duplicate;
+        self.peers.duplicate += status.from_peers.unwrap_or_default().duplicate;
+        self.played += status.played_bytes;
+        self.stalls += status.stalls;
+    }
+
+    fn since(&self, then: &Self) -> Self {
+        Self {
+            seeders: disjoint(minus(&self.seeders, &then.seeders)),
+            http: self.http.saturating_sub(then.http),
+            peers: disjoint(minus(&self.peers, &then.peers)),
+            played: self.played.saturating_sub(then.played),
+            stalls: self.stalls.saturating_sub(then.stalls),
+        }
+    }
+
+    fn saved(&self) -> Option<f64> {
+        let s = &self.seeders;
+        let sent = s.media + s.parity + s.duplicate + s.rescue + s.control + self.http;
+        (self.played > 0).then(|| 1.0 - sent as f64 / self.played as f64)
+    }
+}
+
+fn plus(to: &mut ByteCounts, more: &ByteCounts) {
+    to.media += more.media;
+    to.parity += more.parity;
+    to.duplicate += more.duplicate;
+    to.rescue += more.rescue;
+    to.control += more.control;
+}
+
+fn minus(from: &ByteCounts, less: &ByteCounts) -> ByteCounts {
+    ByteCounts {
+        media: from.media.saturating_sub(less.media),
+        parity: from.parity.saturating_sub(less.parity),
+        duplicate: from.duplicate.saturating_sub(less.duplicate),
+        rescue: from.rescue.saturating_sub(less.rescue),
+        control: from.control.saturating_sub(less.control),
+    }
+}
+
+/// Takes the duplicates out of what senders counted as media, then parity, then rescue.
+fn disjoint(mut bytes: ByteCounts) -> ByteCounts {
+    let mut rest = bytes.duplicate;
+    for kind in [&mut bytes.media, &mut bytes.parity, &mut bytes.rescue] {
+        let taken = rest.min(*kind);
+        *kind -= taken;
+        rest -= taken;
+    }
+    bytes.duplicate -= rest;
+    bytes
+}
+
+fn percentile(mut values: Vec<u32>, share: usize) -> Option<u32> {
+    values.sort_unstable();
+    let index = (values.len() * share).div_ceil(100).max(1) - 1;
+    values.get(index).copied()
+}
