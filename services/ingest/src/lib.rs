@@ -1,1 +1,146 @@
-//! ingest
+//! Takes broadcasters' RTMP, asks accounts whether they may, and gives the encoder CMAF
+//! fragments. Demuxes and muxes; never transcodes.
+//!
+//! The one rule: a stranger costs next to nothing and not for long; a broadcaster's media
+//! are never dropped here: when the encoder is slow, the socket waits.
+
+mod authorize;
+mod connection;
+mod gate;
+mod publication;
+mod refusal;
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::transport::{Channel, Endpoint};
+
+use connection::Connection;
+use gate::Gate;
+
+/// What an ingest must be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// accounts' gRPC URL.
+    pub accounts: String,
+    /// The encoder's gRPC URL.
+    pub encoder: String,
+    /// What a broadcaster, and a stranger, may cost.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// With the usual limits.
+    #[must_use]
+    pub fn new(accounts: String, encoder: String) -> Self {
+        Self {
+            accounts,
+            encoder,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// What a broadcaster, and a stranger, may cost.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections in all; one core serves some 500 publishers at 600 kbit/s.
+    pub connections: usize,
+    /// Connections of one address that have not shown a key yet.
+    pub strangers_per_address: usize,
+    /// From accepting a socket to its asking to publish; accounts and the encoder have
+    /// deadlines of their own.
+    pub publish_deadline: Duration,
+    /// How long a broadcaster may send nothing.
+    pub idle: Duration,
+    /// After so many in a minute, an address is refused without asking accounts.
+    pub wrong_keys_per_minute: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            strangers_per_address: 32,
+            publish_deadline: Duration::from_secs(5),
+            idle: Duration::from_secs(15),
+            wrong_keys_per_minute: 5,
+        }
+    }
+}
+
+/// Why the service cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A configured address that is no URL.
+    #[error("address of a service: {0}")]
+    Address(#[from] tonic::transport::Error),
+}
+
+/// What every connection needs.
+struct Shared {
+    limits: Limits,
+    gate: Gate,
+    accounts: Channel,
+    encoder: Channel,
+    shutdown: CancellationToken,
+}
+
+/// How long stopping waits for broadcasters to be told.
+const DRAIN: Duration = Duration::from_secs(8);
+/// After the operating system refuses a socket (out of descriptors), let some close.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What HTTP/2 may have under way on a stream.
+const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
+
+/// Serves RTMP until `shutdown`; broadcasters are then told and closed, and may return to
+/// another ingest within the encoder's window.
+///
+/// # Errors
+/// When a configured address is no URL.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let shared = Arc::new(Shared {
+        limits: config.limits,
+        gate: Gate::new(config.limits),
+        accounts: connect(&config.accounts)?,
+        encoder: connect(&config.encoder)?,
+        shutdown: shutdown.clone(),
+    });
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = shutdown.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((socket, address)) = accepted else {
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let Some(stranger) = shared.gate.enter(address.ip()) else {
+            tracing::debug!("connection turned away");
+            continue;
+        };
+        let connection = Connection::new(socket, shared.clone(), stranger);
+        tasks.spawn(connection.run());
+    }
+    tasks.close();
+    if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
+        tracing::warn!("stopped before every broadcaster was told");
+    }
+    Ok(())
+}
+
+fn connect(url: &str) -> Result<Channel, Error> {
+    Ok(Endpoint::from_shared(url.to_owned())?
+        .connect_timeout(Duration::from_secs(2))
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(5))
+        .connect_lazy())
+}

@@ -1,0 +1,242 @@
+//! One open channel: its epoch, its publisher if there is one, its seeders.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use proto::{accounts, encoder::Fragment, seeder};
+use stripe::{ChannelId, EpochCertificate};
+use tokio::{
+    sync::{broadcast, mpsc, oneshot},
+    time::{Instant, sleep_until},
+};
+
+use crate::{
+    Error,
+    epoch::{self, unix_us},
+    feed::{self, Feed},
+    generation::Assembler,
+    registry::Shared,
+};
+
+/// The task that owns a channel while it is open.
+pub(crate) struct Channel {
+    shared: Arc<Shared>,
+    about: About,
+    publishes: mpsc::Receiver<Publish>,
+    session: Option<mpsc::Receiver<Input>>,
+    broadcast: Option<Broadcast>,
+    /// When nothing came for so long that waiting fragments are sealed, or that the
+    /// broadcast is over.
+    deadline: Instant,
+}
+
+/// What a channel is, as accounts says.
+#[derive(Clone)]
+pub(crate) struct About {
+    pub(crate) id: ChannelId,
+    pub(crate) message: accounts::Channel,
+}
+
+/// A session that wants to publish.
+pub(crate) struct Publish {
+    /// Its fragments; closed when the broadcaster is lost.
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    /// Where its timeline starts.
+    pub(crate) reply: oneshot::Sender<Result<u64, Error>>,
+}
+
+/// What a session sends.
+pub(crate) enum Input {
+    Fragment(Fragment),
+    /// It is over; answered with the number of generations of the broadcast.
+    Close(oneshot::Sender<u64>),
+}
+
+/// An epoch under way.
+struct Broadcast {
+    assembler: Assembler,
+    certificate: EpochCertificate,
+    /// Everything sealed, for the feeds. They begin with the first generation.
+    ring: broadcast::Sender<seeder::Generation>,
+    fed: bool,
+}
+
+/// Fragments come every 100 ms: one that waited so long for company goes alone.
+const LONELY: Duration = Duration::from_millis(400);
+
+impl Channel {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        about: About,
+        publishes: mpsc::Receiver<Publish>,
+    ) -> Self {
+        Self {
+            shared,
+            about,
+            publishes,
+            session: None,
+            broadcast: None,
+            deadline: Instant::now() + Duration::from_secs(5),
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        let shutdown = self.shared.shutdown.clone();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(publish) = self.publishes.recv() => self.on_publish(publish).await,
+                input = next(&mut self.session) => self.on_input(input),
+                () = sleep_until(self.deadline) => {}
+            }
+            if Instant::now() >= self.deadline && self.on_deadline() {
+                match self.shared.close(self.about.id, &mut self.publishes) {
+                    Some(publish) => self.on_publish(publish).await,
+                    None => return self.end(),
+                }
+            }
+        }
+        self.pause();
+    }
+
+    async fn on_publish(&mut self, publish: Publish) {
+        if self.session.is_some() {
+            let _ = publish.reply.send(Err(Error::AlreadyLive));
+            return;
+        }
+        let opened = match &mut self.broadcast {
+            Some(broadcast) => Ok(broadcast),
+            None => self.begin().await,
+        };
+        let base_us = match opened {
+            Ok(broadcast) => broadcast.assembler.begin_session(),
+            Err(error) => {
+                tracing::warn!(channel = ?self.about.id, %error, "no epoch");
+                let _ = publish.reply.send(Err(error));
+                self.deadline = Instant::now();
+                return;
+            }
+        };
+        // Who stopped waiting for the answer has dropped its inputs as well.
+        if publish.reply.send(Ok(base_us)).is_ok() {
+            tracing::info!(channel = ?self.about.id, base_us, "publishing");
+            self.session = Some(publish.inputs);
+        }
+        self.wait_lonely();
+    }
+
+    async fn begin(&mut self) -> Result<&mut Broadcast, Error> {
+        let (signer, certificate) =
+            epoch::begin(self.shared.accounts.clone(), self.about.id).await?;
+        let target_us = self.shared.config.generation.as_micros() as u64;
+        let delay_ms = self.about.message.play_out_delay_ms;
+        Ok(self.broadcast.insert(Broadcast {
+            assembler: Assembler::new(signer, delay_ms, target_us),
+            certificate,
+            ring: broadcast::Sender::new(feed::QUEUE),
+            fed: false,
+        }))
+    }
+
+    fn on_input(&mut self, input: Option<Input>) {
+        match input {
+            Some(Input::Fragment(fragment)) => {
+                let Some(broadcast) = &mut self.broadcast else {
+                    return;
+                };
+                match broadcast.assembler.push(fragment) {
+                    Ok(sealed) => self.give(sealed),
+                    Err(error) => {
+                        tracing::warn!(channel = ?self.about.id, %error, "session refused");
+                        self.pause();
+                    }
+                }
+                if self.session.is_some() {
+                    self.wait_lonely();
+                }
+            }
+            Some(Input::Close(done)) => {
+                self.pause();
+                let _ = done.send(self.sealed());
+            }
+            None => self.pause(),
+        }
+    }
+
+    /// Whether the channel should be closed.
+    fn on_deadline(&mut self) -> bool {
+        if self.session.is_none() {
+            return true;
+        }
+        let flushed = self.broadcast.as_mut().and_then(|b| b.assembler.flush());
+        self.give(flushed);
+        self.wait_lonely();
+        false
+    }
+
+    /// The session is over; the channel waits for the next one.
+    fn pause(&mut self) {
+        self.session = None;
+        let paused = self
+            .broadcast
+            .as_mut()
+            .and_then(|broadcast| broadcast.assembler.pause(unix_us()));
+        self.give(paused);
+        let begun = self
+            .broadcast
+            .as_ref()
+            .is_some_and(|b| b.assembler.has_begun());
+        let window = match begun {
+            true => self.shared.config.return_window,
+            false => Duration::ZERO,
+        };
+        tracing::info!(channel = ?self.about.id, sealed = self.sealed(), "publisher gone");
+        self.deadline = Instant::now() + window;
+    }
+
+    /// Nobody came back. Dropping the ring ends the feeds once they have given all.
+    fn end(mut self) {
+        let ended = self
+            .broadcast
+            .as_mut()
+            .and_then(|broadcast| broadcast.assembler.end(unix_us()));
+        self.give(ended);
+        tracing::info!(channel = ?self.about.id, sealed = self.sealed(), "broadcast ended");
+    }
+
+    fn give(&mut self, sealed: impl IntoIterator<Item = seeder::Generation>) {
+        let Some(broadcast) = &mut self.broadcast else {
+            return;
+        };
+        for generation in sealed {
+            if !std::mem::replace(&mut broadcast.fed, true) {
+                let open = seeder::Open {
+                    channel: Some(self.about.message.clone()),
+                    epoch_certificate: Bytes::clone(&broadcast.certificate.to_bytes()),
+                };
+                for seeder in &self.shared.seeders {
+                    let feed = Feed::new(open.clone(), broadcast.ring.subscribe());
+                    self.shared.tasks.spawn(feed.run(seeder.clone()));
+                }
+            }
+            // Without seeders nobody listens, which is no fault of the broadcast.
+            let _ = broadcast.ring.send(generation);
+        }
+    }
+
+    fn wait_lonely(&mut self) {
+        self.deadline = Instant::now() + LONELY;
+    }
+
+    fn sealed(&self) -> u64 {
+        self.broadcast.as_ref().map_or(0, |b| b.assembler.sealed())
+    }
+}
+
+/// The session's next input; never, while there is no session.
+async fn next(session: &mut Option<mpsc::Receiver<Input>>) -> Option<Input> {
+    match session {
+        Some(inputs) => inputs.recv().await,
+        None => std::future::pending().await,
+    }
+}

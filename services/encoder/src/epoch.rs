@@ -1,0 +1,46 @@
+//! A new epoch: a fresh key, and the channel key's word for it from accounts.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use proto::accounts::{CertifyEpochRequest, accounts_client::AccountsClient};
+use stripe::{ChannelId, EpochCertificate, EpochSigner};
+use tonic::transport::Channel;
+
+use crate::Error;
+
+/// A call to accounts may take this long.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// Makes a key and has it certified.
+pub(crate) async fn begin(
+    mut accounts: AccountsClient<Channel>,
+    channel: ChannelId,
+) -> Result<(EpochSigner, EpochCertificate), Error> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(|_| Error::Randomness)?;
+    let signer = EpochSigner::new(channel, unix_us(), &secret);
+    let request = CertifyEpochRequest {
+        channel_id: bytes::Bytes::copy_from_slice(&channel.0),
+        epoch: signer.epoch(),
+        epoch_public_key: bytes::Bytes::copy_from_slice(&signer.public_key()),
+    };
+    let reply = tokio::time::timeout(DEADLINE, accounts.certify_epoch(request))
+        .await
+        .map_err(|_| Error::Accounts("no answer in time".to_owned()))?
+        .map_err(|status| Error::Accounts(status.message().to_owned()))?
+        .into_inner();
+    let signature = reply.signature.as_ref().try_into();
+    let certificate = EpochCertificate {
+        channel,
+        epoch: signer.epoch(),
+        public_key: signer.public_key(),
+        signature: signature.map_err(|_| Error::Accounts("no signature".to_owned()))?,
+    };
+    Ok((signer, certificate))
+}
+
+/// This machine's wall clock.
+pub(crate) fn unix_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_micros() as u64)
+}

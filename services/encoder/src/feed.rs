@@ -1,0 +1,148 @@
+//! Gives one seeder a channel's generations, for as long as the channel lives.
+//!
+//! The one rule: a seeder that is slow or away costs the others nothing. The queue is a
+//! ring: the oldest generations are dropped, and counted.
+
+use std::time::Duration;
+
+use proto::seeder::{
+    Generation, Open, SeedRequest, seed_request::Kind, seeder_client::SeederClient,
+};
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::{sleep, timeout},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::{Error, MAX_MESSAGE_LEN, STREAM_WINDOW};
+
+/// Generations that wait for a seeder: 6 s, three times the play-out delay.
+pub(crate) const QUEUE: usize = 32;
+/// Generations that HTTP/2 has taken but not sent.
+const UNDER_WAY: usize = 2;
+/// A seeder that takes nothing for so long is connected to anew.
+const STALLED: Duration = Duration::from_secs(5);
+/// The last generations of a broadcast must be taken within this.
+const GOODBYE: Duration = Duration::from_secs(5);
+/// How often a seeder that is away is tried when the broadcast has ended.
+const GOODBYES: u32 = 5;
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// One seeder's feed.
+pub(crate) struct Feed {
+    open: Open,
+    generations: broadcast::Receiver<Generation>,
+    /// Taken from the ring, not yet given to the seeder.
+    next: Option<Generation>,
+    dropped: u64,
+}
+
+/// Why a call ended.
+enum Ended {
+    /// All is delivered and no more will come.
+    Done,
+    /// The seeder is gone or stuck.
+    Broken,
+}
+
+impl Feed {
+    pub(crate) fn new(open: Open, generations: broadcast::Receiver<Generation>) -> Self {
+        Self {
+            open,
+            generations,
+            next: None,
+            dropped: 0,
+        }
+    }
+
+    /// Runs until the channel's ring is closed and all of it given, or the seeder is away
+    /// then.
+    pub(crate) async fn run(mut self, endpoint: Endpoint) {
+        let mut backoff = BACKOFF_MIN;
+        let mut goodbyes = 0;
+        loop {
+            if let Ok(channel) = endpoint.connect().await {
+                let taken = self.dropped;
+                match self.call(channel).await {
+                    Ended::Done => return,
+                    Ended::Broken => tracing::warn!("seeder lost; connecting again"),
+                }
+                if self.dropped == taken {
+                    backoff = BACKOFF_MIN;
+                }
+            }
+            goodbyes += u32::from(self.generations.is_closed());
+            if goodbyes > GOODBYES {
+                tracing::warn!("a seeder was away when the broadcast ended");
+                return;
+            }
+            sleep(backoff).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
+        }
+    }
+
+    async fn call(&mut self, channel: Channel) -> Ended {
+        let mut client = SeederClient::new(channel)
+            .max_encoding_message_size(MAX_MESSAGE_LEN)
+            .max_decoding_message_size(MAX_MESSAGE_LEN);
+        let (requests, stream) = mpsc::channel(UNDER_WAY);
+        let open = request(Kind::Open(self.open.clone()));
+        if requests.send(open).await.is_err() {
+            return Ended::Broken;
+        }
+        let call = client.seed(ReceiverStream::new(stream));
+        tokio::pin!(call);
+        loop {
+            tokio::select! {
+                _ = &mut call => return Ended::Broken,
+                more = self.give(&requests) => match more {
+                    Ok(true) => {}
+                    Ok(false) => break,
+                    Err(()) => return Ended::Broken,
+                },
+            }
+        }
+        drop(requests);
+        match timeout(GOODBYE, call).await {
+            Ok(Ok(_)) => Ended::Done,
+            _ => Ended::Broken,
+        }
+    }
+
+    /// Gives one generation; `false` when there will be no more. What could not be given
+    /// stays for the next call.
+    async fn give(&mut self, requests: &mpsc::Sender<SeedRequest>) -> Result<bool, ()> {
+        while self.next.is_none() {
+            match self.generations.recv().await {
+                Ok(generation) => self.next = Some(generation),
+                Err(broadcast::error::RecvError::Lagged(count)) => {
+                    self.dropped += count;
+                    tracing::warn!(count, "generations dropped: seeder is too slow or away");
+                }
+                Err(broadcast::error::RecvError::Closed) => return Ok(false),
+            }
+        }
+        let permit = timeout(STALLED, requests.reserve()).await;
+        let permit = permit.map_err(|_| ())?.map_err(|_| ())?;
+        if let Some(generation) = self.next.take() {
+            permit.send(request(Kind::Generation(generation)));
+        }
+        Ok(true)
+    }
+}
+
+fn request(kind: Kind) -> SeedRequest {
+    SeedRequest { kind: Some(kind) }
+}
+
+/// How a service of ours is reached.
+pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Error> {
+    Ok(Endpoint::from_shared(url.to_owned())?
+        .connect_timeout(Duration::from_secs(2))
+        .tcp_nodelay(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .http2_keep_alive_interval(Duration::from_secs(5))
+        .keep_alive_timeout(Duration::from_secs(5)))
+}

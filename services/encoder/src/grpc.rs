@@ -1,0 +1,140 @@
+//! The gRPC edge: one call per publish session.
+
+use std::time::Duration;
+
+use proto::encoder::{
+    Closed, EncodeReply, EncodeRequest, Opened, encode_reply, encode_request,
+    encoder_server::Encoder,
+};
+use stripe::ChannelId;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    Error,
+    channel::{About, Input},
+    registry::Registry,
+};
+
+/// Serves `Encoder`.
+pub(crate) struct Service {
+    registry: Registry,
+}
+
+/// Fragments on their way to a channel. Ingest waits when it is full: media are never
+/// dropped here.
+const QUEUE: usize = 8;
+/// The first message must come within this.
+const OPEN_DEADLINE: Duration = Duration::from_secs(5);
+
+impl Service {
+    pub(crate) fn new(registry: Registry) -> Self {
+        Self { registry }
+    }
+}
+
+#[tonic::async_trait]
+impl Encoder for Service {
+    type EncodeStream = ReceiverStream<Result<EncodeReply, Status>>;
+
+    async fn encode(
+        &self,
+        request: Request<Streaming<EncodeRequest>>,
+    ) -> Result<Response<Self::EncodeStream>, Status> {
+        let mut requests = request.into_inner();
+        let about = timeout(OPEN_DEADLINE, on_open(&mut requests))
+            .await
+            .map_err(|_| Status::deadline_exceeded("no open message"))??;
+        let (inputs, receiver) = mpsc::channel(QUEUE);
+        let base_time_us = self.registry.publish(&about, receiver).await?;
+        // Two replies in a call, so that neither ever waits.
+        let (replies, stream) = mpsc::channel(2);
+        let opened = encode_reply::Kind::Opened(Opened { base_time_us });
+        let _ = replies.try_send(Ok(reply(opened)));
+        let session = Session {
+            requests,
+            inputs,
+            replies,
+            shutdown: self.registry.shutdown().clone(),
+        };
+        self.registry.spawn(session.run());
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
+}
+
+/// Carries a session's fragments to its channel. When it ends, so does the session.
+struct Session {
+    requests: Streaming<EncodeRequest>,
+    inputs: mpsc::Sender<Input>,
+    replies: mpsc::Sender<Result<EncodeReply, Status>>,
+    shutdown: CancellationToken,
+}
+
+impl Session {
+    async fn run(mut self) {
+        let shutdown = self.shutdown.clone();
+        tokio::select! {
+            () = shutdown.cancelled() => {
+                let _ = self.replies.try_send(Err(Error::Unavailable.into()));
+            }
+            () = self.carry() => {}
+        }
+    }
+
+    async fn carry(&mut self) {
+        loop {
+            let request = tokio::select! {
+                request = self.requests.message() => request,
+                // The channel has refused a fragment.
+                () = self.inputs.closed() => {
+                    let refused = Error::BadRequest("fragment refused");
+                    let _ = self.replies.try_send(Err(refused.into()));
+                    return;
+                }
+            };
+            let Ok(Some(EncodeRequest { kind: Some(kind) })) = request else {
+                return;
+            };
+            match kind {
+                encode_request::Kind::Fragment(fragment) => {
+                    if self.inputs.send(Input::Fragment(fragment)).await.is_err() {
+                        return;
+                    }
+                }
+                encode_request::Kind::Close(_) => return self.on_close().await,
+                encode_request::Kind::Open(_) => return,
+            }
+        }
+    }
+
+    async fn on_close(&mut self) {
+        let (done, generations) = oneshot::channel();
+        if self.inputs.send(Input::Close(done)).await.is_err() {
+            return;
+        }
+        if let Ok(generations) = generations.await {
+            let closed = encode_reply::Kind::Closed(Closed { generations });
+            let _ = self.replies.try_send(Ok(reply(closed)));
+        }
+    }
+}
+
+async fn on_open(requests: &mut Streaming<EncodeRequest>) -> Result<About, Status> {
+    let first = requests.message().await?.and_then(|request| request.kind);
+    let Some(encode_request::Kind::Open(open)) = first else {
+        return Err(Error::BadRequest("the first message is not open").into());
+    };
+    let message = open.channel.ok_or(Error::BadRequest("no channel"))?;
+    let id = ChannelId::from_slice(&message.id)
+        .map_err(|_| Error::BadRequest("channel id is not 16 bytes"))?;
+    Ok(About { id, message })
+}
+
+fn reply(kind: encode_reply::Kind) -> EncodeReply {
+    EncodeReply { kind: Some(kind) }
+}

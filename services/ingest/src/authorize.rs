@@ -1,0 +1,29 @@
+//! Asks accounts about a stream key.
+
+use std::time::Duration;
+
+use proto::accounts::{AuthorizeRequest, Channel, accounts_client::AccountsClient};
+use tokio::time::timeout;
+use tonic::transport;
+
+use crate::refusal::Refusal;
+
+/// accounts may take this long.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// The channel that the key's holder may publish on.
+pub(crate) async fn authorize(
+    accounts: transport::Channel,
+    stream_key: String,
+) -> Result<Channel, Refusal> {
+    let request = AuthorizeRequest {
+        stream_key,
+        protocol: "rtmp".to_owned(),
+    };
+    let reply = timeout(DEADLINE, AccountsClient::new(accounts).authorize(request))
+        .await
+        .map_err(|_| Refusal::Away("the account service"))?
+        .map_err(|status| Refusal::from_accounts(&status))?;
+    let channel = reply.into_inner().channel;
+    channel.ok_or(Refusal::Away("the account service"))
+}

@@ -1,0 +1,177 @@
+//! One broadcaster's socket: drives the RTMP session from accept to close.
+
+use std::{sync::Arc, time::Duration};
+
+use media::rtmp::{Event, PublishRequest, Session};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout, timeout_at},
+};
+
+use crate::{
+    Shared, authorize::authorize, gate::Visitor, publication::Publication, refusal::Refusal,
+};
+
+/// The task's state.
+pub(crate) struct Connection {
+    socket: TcpStream,
+    session: Session,
+    buffer: Box<[u8; READ_LEN]>,
+    shared: Arc<Shared>,
+    visitor: Visitor,
+}
+
+/// Bytes taken from the socket at once.
+const READ_LEN: usize = 16 * 1024;
+/// A peer must take our few answers within this.
+const WRITE_DEADLINE: Duration = Duration::from_secs(2);
+/// Who was refused may read why before the socket goes.
+const LINGER: Duration = Duration::from_secs(1);
+/// After so long without media, what the fragmenter holds back goes.
+const FLUSH_AFTER: Duration = Duration::from_millis(500);
+
+impl Connection {
+    pub(crate) fn new(socket: TcpStream, shared: Arc<Shared>, visitor: Visitor) -> Self {
+        Self {
+            socket,
+            session: Session::new(),
+            buffer: Box::new([0; READ_LEN]),
+            shared,
+            visitor,
+        }
+    }
+
+    pub(crate) async fn run(mut self) {
+        // Answers are small and wait for nothing.
+        let _ = self.socket.set_nodelay(true);
+        if let Err(refusal) = self.serve().await {
+            tracing::debug!(reason = %refusal, "closing");
+            self.refuse(&refusal).await;
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), Refusal> {
+        let mut publication = self.admit().await?;
+        self.visitor.admit();
+        self.session.accept();
+        let published = self.publish(&mut publication).await;
+        publication.log_counts();
+        match published {
+            Ok(()) => publication.close().await,
+            Err(refusal) => {
+                // What came whole is shown; the encoder waits for the broadcaster's return.
+                let _ = publication.flush().await;
+                Err(refusal)
+            }
+        }
+    }
+
+    /// From the first byte to an open session with the encoder.
+    async fn admit(&mut self) -> Result<Publication, Refusal> {
+        // Who has not asked by then is not owed an answer.
+        let deadline = Instant::now() + self.shared.limits.publish_deadline;
+        let request = timeout_at(deadline, self.publish_request())
+            .await
+            .map_err(|_| Refusal::Lost)??;
+        if !self.shared.gate.may_try(&self.visitor) {
+            return Err(Refusal::TooManyKeys);
+        }
+        let authorized = authorize(self.shared.accounts.clone(), request.key).await;
+        if let Err(Refusal::WrongKey(_)) = &authorized
+            && let Some(count) = self.shared.gate.on_wrong_key(&self.visitor)
+        {
+            tracing::warn!(count, "wrong stream keys");
+        }
+        Publication::open(self.shared.encoder.clone(), authorized?).await
+    }
+
+    async fn publish_request(&mut self) -> Result<PublishRequest, Refusal> {
+        let shutdown = self.shared.shutdown.clone();
+        loop {
+            let event = self.session.poll()?;
+            self.send_output().await?;
+            match event {
+                Some(Event::PublishRequest(request)) => return Ok(request),
+                Some(_) => continue,
+                None => {}
+            }
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(Refusal::Stopping),
+                read = self.socket.read(&mut self.buffer[..]) => match read {
+                    Ok(len @ 1..) => self.session.receive(&self.buffer[..len]),
+                    _ => return Err(Refusal::Lost),
+                },
+            }
+        }
+    }
+
+    /// Carries media until the broadcaster unpublishes.
+    async fn publish(&mut self, publication: &mut Publication) -> Result<(), Refusal> {
+        let shutdown = self.shared.shutdown.clone();
+        let mut heard = Instant::now();
+        let mut flushed = false;
+        loop {
+            let done = self.carry(publication).await?;
+            self.send_output().await?;
+            if done {
+                return Ok(());
+            }
+            let idle_at = heard + self.shared.limits.idle;
+            tokio::select! {
+                () = shutdown.cancelled() => return Err(Refusal::Stopping),
+                refusal = publication.ended() => return Err(refusal),
+                () = sleep_until(heard + FLUSH_AFTER), if !flushed => {
+                    publication.flush().await?;
+                    flushed = true;
+                }
+                () = sleep_until(idle_at) => return Err(Refusal::Idle),
+                read = self.socket.read(&mut self.buffer[..]) => match read {
+                    Ok(len @ 1..) => {
+                        self.session.receive(&self.buffer[..len]);
+                        heard = Instant::now();
+                        flushed = false;
+                    }
+                    _ => return Err(Refusal::Lost),
+                },
+            }
+        }
+    }
+
+    /// Gives the publication what has arrived; `true` when the broadcaster is done.
+    async fn carry(&mut self, publication: &mut Publication) -> Result<bool, Refusal> {
+        while let Some(event) = self.session.poll()? {
+            match event {
+                Event::Video(tag) => publication.video(tag).await?,
+                Event::Audio(tag) => publication.audio(tag).await?,
+                Event::Unpublish => return Ok(true),
+                Event::PublishRequest(_) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    async fn send_output(&mut self) -> Result<(), Refusal> {
+        while let Some(output) = self.session.take_output() {
+            match timeout(WRITE_DEADLINE, self.socket.write_all(&output)).await {
+                Ok(Ok(())) => {}
+                _ => return Err(Refusal::Lost),
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why, if the peer can understand it, and waits a moment for it to be read:
+    /// closing with unread bytes would take the answer back.
+    async fn refuse(mut self, refusal: &Refusal) {
+        let Some((code, description)) = refusal.status() else {
+            return;
+        };
+        self.session.refuse(code, &description);
+        if self.send_output().await.is_err() || self.socket.shutdown().await.is_err() {
+            return;
+        }
+        let drain = async { while let Ok(1..) = self.socket.read(&mut self.buffer[..]).await {} };
+        let _ = timeout(LINGER, drain).await;
+    }
+}

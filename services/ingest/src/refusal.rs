@@ -1,0 +1,74 @@
+//! Why a broadcaster is not served, in the words that it is told.
+
+use media::{flv, rtmp};
+use tonic::{Code, Status};
+
+/// Why a connection ends before the broadcaster wanted it to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    #[error("wrong stream key")]
+    WrongKey(String),
+    #[error("too many wrong keys")]
+    TooManyKeys,
+    #[error("the channel is already live")]
+    AlreadyLive,
+    #[error("{0} is away")]
+    Away(&'static str),
+    #[error("codec: {0}")]
+    Codec(#[from] flv::Error),
+    #[error("stream: {0}")]
+    Stream(#[from] media::cmaf::Error),
+    #[error("nothing came for too long")]
+    Idle,
+    #[error("this server is stopping")]
+    Stopping,
+    #[error("protocol: {0}")]
+    Protocol(#[from] rtmp::Error),
+    /// The broadcaster is not there any more to be told.
+    #[error("connection lost")]
+    Lost,
+}
+
+impl Refusal {
+    /// The status code and description for the broadcaster; none for who is gone, or
+    /// speaks no RTMP.
+    pub(crate) fn status(&self) -> Option<(&'static str, String)> {
+        let code = match self {
+            Self::WrongKey(_) | Self::TooManyKeys => "NetStream.Publish.Unauthorized",
+            Self::AlreadyLive => "NetStream.Publish.BadName",
+            Self::Codec(_) | Self::Stream(_) => "NetStream.Publish.Rejected",
+            Self::Away(_) | Self::Stopping => "NetStream.Publish.Failed",
+            Self::Idle => "NetStream.Publish.Idle",
+            Self::Protocol(rtmp::Error::NotPublishing) => "NetStream.Failed",
+            Self::Protocol(_) | Self::Lost => return None,
+        };
+        let description = match self {
+            Self::WrongKey(message) => message.clone(),
+            Self::TooManyKeys => "too many wrong stream keys; try again in a minute".to_owned(),
+            Self::AlreadyLive => "channel is already live".to_owned(),
+            Self::Away(service) => format!("{service} is not available; try again soon"),
+            Self::Codec(error) => error.to_string(),
+            Self::Stream(error) => error.to_string(),
+            other => other.to_string(),
+        };
+        Some((code, description))
+    }
+
+    /// What accounts' answer means.
+    pub(crate) fn from_accounts(status: &Status) -> Self {
+        match status.code() {
+            Code::Unauthenticated | Code::PermissionDenied | Code::NotFound => {
+                Self::WrongKey(status.message().to_owned())
+            }
+            _ => Self::Away("the account service"),
+        }
+    }
+
+    /// What the encoder's answer means.
+    pub(crate) fn from_encoder(status: &Status) -> Self {
+        match status.code() {
+            Code::AlreadyExists => Self::AlreadyLive,
+            _ => Self::Away("the encoder"),
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Ingest, encoder and the stand-ins, started on loopback; ffmpeg to push with.
+
+use std::{
+    net::SocketAddr,
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use ed25519_dalek::{Signer, SigningKey};
+use proto::{
+    accounts::{
+        AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest, Channel,
+        accounts_server::{Accounts, AccountsServer},
+    },
+    seeder::{
+        SeedReply, SeedRequest, seed_request,
+        seeder_server::{Seeder, SeederServer},
+    },
+};
+use stripe::{Body, ChannelId, EpochCertificate, EpochKey, Flags, Meta, SignedHeader};
+use tokio::{net::TcpListener, process, time::Instant};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
+
+pub(crate) const KEY: &str = "the-right-key";
+pub(crate) const CHANNEL: ChannelId = ChannelId([3; 16]);
+const CHANNEL_SECRET: [u8; 32] = [5; 32];
+const PLAY_OUT_DELAY_MS: u32 = 1800;
+
+/// Everything that runs.
+pub(crate) struct Stage {
+    pub(crate) rtmp: SocketAddr,
+    seeder: Received,
+    pub(crate) authorizations: Arc<Mutex<u32>>,
+    _running: DropGuard,
+}
+
+/// What the stand-in seeder was given, checked and decoded.
+type Received = Arc<Mutex<Vec<Generation>>>;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Generation {
+    pub(crate) epoch: u64,
+    pub(crate) meta: Meta,
+    pub(crate) body: Body,
+}
+
+impl Generation {
+    pub(crate) fn has(&self, flags: Flags) -> bool {
+        self.meta.flags.has(flags)
+    }
+}
+
+impl Stage {
+    pub(crate) async fn new(return_window: Duration) -> Result<Self> {
+        Self::with_limits(return_window, ingest::Limits::default()).await
+    }
+
+    pub(crate) async fn with_limits(
+        return_window: Duration,
+        limits: ingest::Limits,
+    ) -> Result<Self> {
+        let running = CancellationToken::new();
+        let stage = Self {
+            rtmp: ([127, 0, 0, 1], 0).into(),
+            seeder: Received::default(),
+            authorizations: Arc::default(),
+            _running: running.clone().drop_guard(),
+        };
+        let accounts = AccountsServer::new(AccountsDouble(stage.authorizations.clone()));
+        let accounts = serve(accounts).await?;
+        let seeder = serve(SeederServer::new(SeederDouble(stage.seeder.clone()))).await?;
+
+        let (listener, encoder) = listen().await?;
+        let mut config = encoder::Config::new(accounts.clone(), vec![seeder]);
+        config.return_window = return_window;
+        tokio::spawn(encoder::serve(config, listener, running.clone()));
+
+        let (listener, rtmp) = listen().await?;
+        let mut config = ingest::Config::new(accounts, url(encoder));
+        config.limits = limits;
+        tokio::spawn(ingest::serve(config, listener, running));
+        Ok(Self { rtmp, ..stage })
+    }
+
+    pub(crate) fn publish_url(&self, key: &str) -> String {
+        format!("rtmp://{}/live/{key}", self.rtmp)
+    }
+
+    pub(crate) fn generations(&self) -> Vec<Generation> {
+        self.seeder.lock().unwrap().clone()
+    }
+
+    /// Waits until the generations that have come satisfy the condition.
+    pub(crate) async fn until(
+        &self,
+        what: &str,
+        condition: impl Fn(&[Generation]) -> bool,
+    ) -> Result<Vec<Generation>> {
+        let deadline = Instant::now() + Duration::from_secs(12);
+        while Instant::now() < deadline {
+            let generations = self.generations();
+            if condition(&generations) {
+                return Ok(generations);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        anyhow::bail!(
+            "never came: {what}; {} generations",
+            self.generations().len()
+        )
+    }
+}
+
+/// A test picture and tone for so long, encoded as `codecs` says, to `output`.
+pub(crate) fn ffmpeg(seconds: f32, codecs: &[&str], output: &[&str]) -> process::Command {
+    let mut command = process::Command::new("ffmpeg");
+    command
+        .args(["-v", "error", "-nostdin", "-y"])
+        .args(["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30"])
+        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"])
+        .args(["-t", &seconds.to_string()])
+        .args(codecs)
+        .args(output)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// H.264 with B-frames and AAC.
+pub(crate) const USUAL: &[&str] = &[
+    "-c:v",
+    "libx264",
+    "-preset",
+    "ultrafast",
+    "-pix_fmt",
+    "yuv420p",
+    "-bf",
+    "2",
+    "-g",
+    "60",
+    "-b:v",
+    "3M",
+    "-c:a",
+    "aac",
+    "-ac",
+    "2",
+    "-flags",
+    "+global_header",
+];
+
+/// The generations as a player would get them.
+pub(crate) fn write_out(generations: &[Generation], path: &Path) -> Result<()> {
+    let mut out = Vec::new();
+    let mut init = None;
+    for body in generations.iter().map(|generation| &generation.body) {
+        if body.init.is_some() && body.init != init {
+            init = body.init.clone();
+            out.extend_from_slice(init.as_deref().unwrap_or_default());
+        }
+        if init.is_some() {
+            out.extend_from_slice(&body.media);
+        }
+    }
+    Ok(std::fs::write(path, out)?)
+}
+
+/// Fails on whatever ffmpeg warns of when it decodes all of a file.
+pub(crate) async fn assert_decodes(path: &Path) -> Result<()> {
+    let output = process::Command::new("ffmpeg")
+        .args(["-v", "warning", "-nostdin", "-xerror", "-i"])
+        .arg(path)
+        .args(["-f", "null", "-"])
+        .output()
+        .await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success() && said.is_empty(), "ffmpeg: {said}");
+    Ok(())
+}
+
+struct AccountsDouble(Arc<Mutex<u32>>);
+
+#[tonic::async_trait]
+impl Accounts for AccountsDouble {
+    async fn authorize(
+        &self,
+        request: Request<AuthorizeRequest>,
+    ) -> Result<Response<AuthorizeReply>, Status> {
+        *self.0.lock().unwrap() += 1;
+        if request.into_inner().stream_key != KEY {
+            return Err(Status::unauthenticated("unknown stream key"));
+        }
+        let public_key = SigningKey::from_bytes(&CHANNEL_SECRET).verifying_key();
+        Ok(Response::new(AuthorizeReply {
+            channel: Some(Channel {
+                id: Bytes::copy_from_slice(&CHANNEL.0),
+                name: "demo".to_owned(),
+                public_key: Bytes::copy_from_slice(public_key.as_bytes()),
+                play_out_delay_ms: PLAY_OUT_DELAY_MS,
+            }),
+        }))
+    }
+
+    async fn certify_epoch(
+        &self,
+        request: Request<CertifyEpochRequest>,
+    ) -> Result<Response<CertifyEpochReply>, Status> {
+        let request = request.into_inner();
+        let epoch_key = request.epoch_public_key.as_ref().try_into().unwrap();
+        let signed = EpochCertificate::signed_bytes(CHANNEL, request.epoch, epoch_key);
+        let signature = SigningKey::from_bytes(&CHANNEL_SECRET).sign(&signed);
+        Ok(Response::new(CertifyEpochReply {
+            signature: Bytes::copy_from_slice(&signature.to_bytes()),
+        }))
+    }
+}
+
+struct SeederDouble(Received);
+
+#[tonic::async_trait]
+impl Seeder for SeederDouble {
+    async fn seed(
+        &self,
+        request: Request<Streaming<SeedRequest>>,
+    ) -> Result<Response<SeedReply>, Status> {
+        let mut requests = request.into_inner();
+        let mut key = None;
+        while let Some(request) = requests.message().await? {
+            match request.kind.unwrap() {
+                seed_request::Kind::Open(open) => key = Some(epoch_key(&open.epoch_certificate)),
+                seed_request::Kind::Generation(generation) => {
+                    let key = key.as_ref().expect("open comes first");
+                    let checked = check(key, &generation).expect("a true generation");
+                    self.0.lock().unwrap().push(checked);
+                }
+            }
+        }
+        Ok(Response::new(SeedReply {}))
+    }
+}
+
+fn epoch_key(certificate: &[u8]) -> EpochKey {
+    let channel_key = SigningKey::from_bytes(&CHANNEL_SECRET).verifying_key();
+    EpochCertificate::from_bytes(certificate)
+        .and_then(|certificate| certificate.verify(CHANNEL, channel_key.as_bytes()))
+        .expect("a certificate of the channel's key")
+}
+
+/// Verifies signature and hashes, and decodes from the last k pieces.
+fn check(key: &EpochKey, generation: &proto::seeder::Generation) -> Result<Generation> {
+    let signed = SignedHeader::from_bytes(&generation.header)?;
+    signed.verify(key)?;
+    let header = signed.header;
+    ensure!(header.meta.delay_ms == PLAY_OUT_DELAY_MS);
+    let mut pieces = Vec::new();
+    for (stripe, piece) in generation.pieces.iter().enumerate() {
+        ensure!(header.matches(stripe as u8, piece), "a false piece");
+        pieces.push((stripe >= 4).then(|| piece.clone()));
+    }
+    let (bytes, _) = stripe::decode(header.shape, header.body_len as usize, &pieces)?;
+    Ok(Generation {
+        epoch: header.epoch,
+        meta: header.meta,
+        body: Body::from_bytes(&bytes)?,
+    })
+}
+
+async fn serve<S>(service: S) -> Result<String>
+where
+    S: tonic::codegen::Service<
+            tonic::codegen::http::Request<tonic::body::Body>,
+            Response = tonic::codegen::http::Response<tonic::body::Body>,
+            Error = std::convert::Infallible,
+        > + tonic::server::NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Future: Send,
+{
+    let (listener, address) = listen().await?;
+    let server = tonic::transport::Server::builder().add_service(service);
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    Ok(url(address))
+}
+
+async fn listen() -> Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind("127.0.0.1:0").await.context("bind")?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
+fn url(address: SocketAddr) -> String {
+    format!("http://{address}")
+}
