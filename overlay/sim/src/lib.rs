@@ -1,1 +1,14 @@
-//! sim
+//! Swarms on a virtual clock: the very `Peer` and `Tracker` of the programs, on a network of
+//! latencies, uplink queues and losses, with a light scheme in which pieces have a length
+//! and no bytes. Single-threaded and seeded: the same seed gives the same trace hash.
+//!
+//! The one rule: nothing here decides anything a peer or the tracker should decide.
+
+mod light;
+mod network;
+pub mod scenario;
+mod world;
+
+pub use light::{Light, LightHeader, LightPiece};
+pub use scenario::Scenario;
+pub use world::{Report, run};
