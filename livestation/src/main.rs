@@ -1,2 +1,92 @@
-//! livestation
-fn main() {}
+//! The program: one binary, a subcommand per role. Each subcommand is a file here with its
+//! `Args` and a `run` that answers with the exit code; everything they host lives in the
+//! libraries.
+
+mod demo;
+mod exit;
+mod sim;
+mod standalone;
+mod swarm;
+mod watch;
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+
+/// Live video that its viewers carry.
+#[derive(Parser)]
+#[command(
+    name = "livestation",
+    version,
+    arg_required_else_help = true,
+    after_help = "\
+Try it:
+  livestation demo                                      a station, a broadcast and six viewers
+  livestation standalone                                a station of your own
+  livestation watch http://127.0.0.1:8080/demo --out -  a viewer, into a player's pipe
+
+RATE is 3Mbps or 500kbps, DURATION 250ms, 16s or 5m, ADDR ip:port (port 0: any free one).
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 no such channel, 4 ticket refused,
+5 the broadcast never came within --wait.
+LIVESTATION_LOG sets the log filter (debug, info,tracker=trace), LIVESTATION_LOG_FORMAT=json
+one JSON object a line."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Standalone(standalone::Args),
+    Watch(watch::Args),
+    Swarm(swarm::Args),
+    Sim(sim::Args),
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match start(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("livestation: {error:#}");
+            exit::FAILED.into()
+        }
+    }
+}
+
+fn start(cli: Cli) -> anyhow::Result<ExitCode> {
+    boot::start()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let code = runtime.block_on(run(cli.command));
+    // What still runs has had its deadline: a thread in a blocking call must not hold the exit.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Standalone(args) => standalone::run(args).await,
+        Command::Watch(args) => watch::run(args).await,
+        Command::Swarm(args) => swarm::run(args).await,
+        Command::Sim(args) => sim::run(args).await,
+        Command::Demo(args) => demo::run(args).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

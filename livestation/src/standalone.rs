@@ -1,0 +1,198 @@
+//! `livestation standalone`: all services in one process, with SQLite and nothing else to
+//! install. They speak gRPC to each other over loopback, as they do in a cluster; outside
+//! there is one HTTP address, one for RTMP and one UDP socket.
+
+mod home;
+mod sockets;
+mod stages;
+mod welcome;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+
+use accounts::Accounts;
+use actix_web::{App, HttpServer};
+use anyhow::Context;
+use boot::units::{Rate, parse_rate};
+use tokio_util::sync::CancellationToken;
+
+use crate::exit;
+use home::Home;
+use sockets::Sockets;
+use stages::{Stage, Stages};
+use welcome::Ready;
+
+/// WebSockets and pages cost little; media bytes pass here only for players without peers.
+const HTTP_WORKERS: usize = 2;
+/// From a connection's first byte to the end of its request's head.
+const HTTP_HEAD_DEADLINE: Duration = Duration::from_secs(5);
+const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(15);
+const HTTP_DRAIN_S: u64 = 3;
+
+/// Run a whole station: take a broadcast, serve its page, seed its swarm.
+///
+/// The first start makes a channel called demo, a stream key and an API token, kept in
+/// --data-dir and shown at every start.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Examples:
+  livestation standalone
+  livestation standalone --http 0.0.0.0:8080 --rtmp 0.0.0.0:1935 --udp 0.0.0.0:4433
+  livestation standalone --data-dir /var/lib/livestation --seeder-upload-max 20Mbps")]
+pub(crate) struct Args {
+    /// Holds the database and the keys; made when it is not there
+    #[arg(
+        long,
+        env = "LIVESTATION_DATA_DIR",
+        value_name = "DIR",
+        default_value = "livestation-data"
+    )]
+    data_dir: PathBuf,
+    /// Pages, API, viewers' tickets and sessions, /live/CHANNEL.mp4
+    #[arg(
+        long,
+        env = "LIVESTATION_HTTP",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080"
+    )]
+    http: SocketAddr,
+    /// Where broadcasters push RTMP
+    #[arg(
+        long,
+        env = "LIVESTATION_RTMP",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:1935"
+    )]
+    rtmp: SocketAddr,
+    /// Where broadcasters will push SRT; not served yet
+    #[arg(long, env = "LIVESTATION_SRT", value_name = "ADDR")]
+    srt: Option<SocketAddr>,
+    /// The seeder's socket, where viewers fetch
+    #[arg(
+        long,
+        env = "LIVESTATION_UDP",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:4433"
+    )]
+    udp: SocketAddr,
+    /// What the seeder sends at most, all viewers together
+    #[arg(long, env = "LIVESTATION_SEEDER_UPLOAD_MAX", value_name = "RATE", default_value = "100Mbps", value_parser = parse_rate)]
+    seeder_upload_max: Rate,
+    /// The station as viewers reach it, such as https://live.example; else as they asked
+    #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL")]
+    public_url: Option<String>,
+    /// Written when all of it serves: addresses, stream key, API token
+    #[arg(long, value_name = "FILE")]
+    ready_json: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let shutdown = boot::shutdown_token()?;
+    let home = Home::open(&args.data_dir)?;
+    let sockets = Sockets::bind(&args).await?;
+    let accounts = Accounts::open(accounts::Config {
+        database: home.database(),
+        tracker: sockets.tracker.url.clone(),
+        public_url: args.public_url.clone(),
+    })
+    .await
+    .context("cannot open the database in --data-dir")?;
+    let keys = home.keys(&accounts).await?;
+    if args.srt.is_some() {
+        tracing::warn!("--srt: SRT is not served yet; broadcast by RTMP");
+    }
+    let ready = Ready::new(&sockets.addresses, &keys);
+    let mut stages = serve(&args, sockets, &accounts)?;
+
+    let ended = tokio::select! {
+        name = stages.first_end() => Some(name),
+        () = shutdown.cancelled() => None,
+        answers = ready.wait_until_it_answers() => match answers {
+            Ok(()) => {
+                ready.publish(args.ready_json.as_deref())?;
+                tokio::select! {
+                    name = stages.first_end() => Some(name),
+                    () = shutdown.cancelled() => None,
+                }
+            }
+            Err(error) => Some(Err(error)),
+        },
+    };
+    tracing::info!("stopping");
+    stages.stop().await;
+    accounts.close().await;
+    match ended {
+        None => Ok(exit::DONE.into()),
+        Some(Err(error)) => Err(error),
+        Some(Ok(name)) => anyhow::bail!("{name} ended by itself"),
+    }
+}
+
+/// Starts every service. What feeds stops before what is fed, so that the last of a
+/// broadcast still reaches its viewers.
+fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<Stages> {
+    let mut feed = Stage::new("ingest", Duration::from_secs(5));
+    let ingest = ingest::Config::new(sockets.accounts.url.clone(), sockets.encoder.url.clone());
+    feed.spawn("ingest", ingest::serve(ingest, sockets.rtmp, feed.stop()));
+
+    let mut code = Stage::new("encoder", Duration::from_secs(5));
+    let encoder = encoder::Config::new(
+        sockets.accounts.url.clone(),
+        vec![sockets.seeder.url.clone()],
+    );
+    code.spawn(
+        "encoder",
+        encoder::serve(encoder, sockets.encoder.listener, code.stop()),
+    );
+
+    let mut hosts = Stage::new("hosts", Duration::from_secs(8));
+    let tracker = tracker::Service::new(
+        tracker::Config {
+            tickets: accounts.ticket_verifier(),
+            limits: tracker::Limits::default(),
+            swarm: overlay_core::tracker::Config::default(),
+        },
+        hosts.stop(),
+    )?;
+    hosts.spawn(
+        "tracker",
+        tracker::serve(tracker.clone(), sockets.tracker.listener, hosts.stop()),
+    );
+    hosts.spawn(
+        "accounts",
+        accounts::serve(accounts.clone(), sockets.accounts.listener, hosts.stop()),
+    );
+    hosts.spawn(
+        "http",
+        http(sockets.http, accounts.clone(), tracker, hosts.stop())?,
+    );
+    let _ = args.seeder_upload_max;
+    Ok(Stages::new([feed, code, hosts]))
+}
+
+fn http(
+    listener: std::net::TcpListener,
+    accounts: Accounts,
+    tracker: tracker::Service,
+    stop: CancellationToken,
+) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
+    let server = HttpServer::new(move || {
+        // The site answers every address that is left, so it comes last.
+        App::new()
+            .configure(tracker::http::routes(tracker.clone()))
+            .configure(accounts::http::routes(accounts.clone()))
+    })
+    .workers(HTTP_WORKERS)
+    .disable_signals()
+    .client_request_timeout(HTTP_HEAD_DEADLINE)
+    .keep_alive(HTTP_KEEP_ALIVE)
+    .shutdown_timeout(HTTP_DRAIN_S)
+    .listen(listener)
+    .context("--http")?
+    .run();
+    let handle = server.handle();
+    tokio::spawn(async move {
+        stop.cancelled().await;
+        handle.stop(true).await;
+    });
+    Ok(server)
+}

@@ -1,0 +1,117 @@
+//! What the station says when it is up: to scripts in the ready file, to people on stdout.
+
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    time::Duration,
+};
+
+use anyhow::{Context, bail};
+use serde::Serialize;
+
+use super::{home::Keys, sockets::Addresses};
+
+const START_DEADLINE: Duration = Duration::from_secs(10);
+
+/// The ready file; scripts rely on its fields.
+#[derive(Serialize)]
+pub(super) struct Ready {
+    http: String,
+    rtmp: SocketAddr,
+    srt: Option<SocketAddr>,
+    udp: SocketAddr,
+    channel: String,
+    stream_key: String,
+    publish_rtmp: String,
+    publish_srt: Option<String>,
+    watch: String,
+    api_token: String,
+}
+
+impl Ready {
+    pub(super) fn new(addresses: &Addresses, keys: &Keys) -> Self {
+        let http = format!("http://{}", reachable(addresses.http));
+        let rtmp = reachable(addresses.rtmp);
+        Self {
+            rtmp,
+            srt: None,
+            udp: reachable(addresses.udp),
+            channel: keys.channel.clone(),
+            stream_key: keys.stream_key.clone(),
+            publish_rtmp: format!("rtmp://{rtmp}/live/{}", keys.stream_key),
+            publish_srt: None,
+            watch: format!("{http}/{}", keys.channel),
+            api_token: keys.api_token.clone(),
+            http,
+        }
+    }
+
+    /// Asks what takes the page, the database and the tracker to answer.
+    pub(super) async fn wait_until_it_answers(&self) -> anyhow::Result<()> {
+        let figures = format!("{}/api/v1/channels/{}/stats", self.http, self.channel);
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        let answers = async {
+            loop {
+                match client.get(&figures).send().await {
+                    Ok(reply) if reply.status().is_success() => return,
+                    _ => tokio::time::sleep(Duration::from_millis(50)).await,
+                }
+            }
+        };
+        if tokio::time::timeout(START_DEADLINE, answers).await.is_err() {
+            bail!("the services did not answer within {START_DEADLINE:?}");
+        }
+        Ok(())
+    }
+
+    pub(super) fn publish(&self, file: Option<&Path>) -> anyhow::Result<()> {
+        if let Some(file) = file {
+            boot::files::write_json_atomically(file, self)
+                .with_context(|| format!("--ready-json {}", file.display()))?;
+        }
+        // A closed stdout is no reason to stop serving.
+        let _ = std::io::stdout()
+            .lock()
+            .write_all(self.welcome().as_bytes());
+        tracing::info!("ready");
+        Ok(())
+    }
+
+    fn welcome(&self) -> String {
+        let Self {
+            rtmp,
+            stream_key: key,
+            publish_rtmp: push,
+            watch,
+            ..
+        } = self;
+        format!(
+            "\
+Livestation is on. Ctrl-C ends it.
+
+  Page       {watch}
+  Broadcast  {push}
+
+  OBS        Settings, Stream: service Custom, server rtmp://{rtmp}/live,
+             stream key {key}; Output: keyframe interval 2 s
+  ffmpeg     ffmpeg -re -f lavfi -i testsrc2=size=1280x720:rate=30 \\
+               -f lavfi -i sine=frequency=330:sample_rate=48000 \\
+               -c:v libx264 -preset veryfast -b:v 3M -g 60 -pix_fmt yuv420p \\
+               -c:a aac -f flv {push}
+  Viewer     livestation watch {watch} --http 127.0.0.1:0
+
+"
+        )
+    }
+}
+
+/// An address to connect to, where one was bound for all.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    };
+    SocketAddr::new(ip, address.port())
+}
