@@ -13,3 +13,4 @@ pub mod signalling;
 pub mod socket;
 pub mod stats;
 pub mod ticket;
+pub mod viewer;

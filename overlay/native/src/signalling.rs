@@ -19,7 +19,10 @@ use tokio_tungstenite::{
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::ticket::{self, Address, Ticket};
+use crate::{
+    host::{Command, SwarmId},
+    ticket::{self, Address, Ticket},
+};
 
 /// Messages on their way to the tracker. When full the session is too slow to be of use:
 /// what does not fit is refused.
@@ -45,6 +48,27 @@ pub enum Notice {
     Denied(Denial),
 }
 
+/// Where a session's notices go: to the driver, as one swarm's.
+#[derive(Clone)]
+pub struct Notices {
+    swarm: SwarmId,
+    commands: mpsc::Sender<Command>,
+}
+
+impl Notices {
+    /// For the sessions of one swarm.
+    #[must_use]
+    pub fn new(swarm: SwarmId, commands: mpsc::Sender<Command>) -> Self {
+        Self { swarm, commands }
+    }
+
+    /// Tells the driver, when it has room. Whether it is still there.
+    pub async fn tell(&self, notice: Notice) -> bool {
+        let command = Command::Notice(self.swarm, notice);
+        self.commands.send(command).await.is_ok()
+    }
+}
+
 /// Why a session will never be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -60,7 +84,7 @@ pub async fn run(
     address: Address,
     first: Ticket,
     mut outgoing: mpsc::Receiver<ToTracker>,
-    notices: impl AsyncFn(Notice) -> bool,
+    notices: Notices,
     shutdown: CancellationToken,
 ) {
     let mut ticket = Some(first);
@@ -73,11 +97,11 @@ pub async fn run(
             };
             let socket = connect(&ticket).await?;
             pause.reset();
-            if !notices(Notice::Up).await {
+            if !notices.tell(Notice::Up).await {
                 return Ok(());
             }
             let broken = pump(socket, &mut outgoing, &notices).await;
-            notices(Notice::Down).await;
+            notices.tell(Notice::Down).await;
             broken
         };
         let ended = tokio::select! {
@@ -87,7 +111,7 @@ pub async fn run(
         match ended {
             Ok(()) => return,
             Err(Broken::Denied(denial)) => {
-                notices(Notice::Denied(denial)).await;
+                notices.tell(Notice::Denied(denial)).await;
                 return;
             }
             Err(Broken::Lost(why)) => tracing::debug!(why, "no session with the tracker"),
@@ -151,7 +175,7 @@ fn refused(status: u16) -> Broken {
 async fn pump(
     mut socket: Socket,
     outgoing: &mut mpsc::Receiver<ToTracker>,
-    notices: &impl AsyncFn(Notice) -> bool,
+    notices: &Notices,
 ) -> Result<(), Broken> {
     let lost = |why: &str| Err(Broken::Lost(why.into()));
     loop {
@@ -172,7 +196,7 @@ async fn pump(
                     let Ok(message) = FromTracker::decode(bytes) else {
                         return lost("the tracker sent no message");
                     };
-                    if !notices(Notice::Message(message)).await {
+                    if !notices.tell(Notice::Message(message)).await {
                         return Ok(());
                     }
                 }
@@ -207,14 +231,13 @@ impl Pause {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use overlay_core::wire::{Ping, Pong, from_tracker, to_tracker};
     use stripe::ChannelId;
     use tokio::net::TcpListener;
     use tokio_tungstenite::accept_async;
 
     use super::*;
+    use crate::host;
 
     fn ticket(port: u16) -> Ticket {
         Ticket {
@@ -260,21 +283,23 @@ mod tests {
         };
         let (to, outgoing) = mpsc::channel(QUEUE_LEN);
         let shutdown = CancellationToken::new();
-        let seen = RefCell::new(Vec::new());
-        let notices = async |notice| {
-            if matches!(notice, Notice::Up) {
-                to.send(ping(7)).await.unwrap();
-            }
-            if matches!(notice, Notice::Down) {
-                shutdown.cancel();
-            }
-            seen.borrow_mut().push(format!("{notice:?}"));
-            true
-        };
+        let (commands, mut told) = host::commands();
+        let notices = Notices::new(SwarmId(3), commands);
         let address = Address::parse("http://127.0.0.1:9/demo").unwrap();
         let session = run(address, ticket(port), outgoing, notices, shutdown.clone());
-        tokio::join!(tracker, session);
-        let seen = seen.into_inner();
+        let driver = async {
+            let mut seen = Vec::new();
+            while let Some(Command::Notice(SwarmId(3), notice)) = told.recv().await {
+                seen.push(format!("{notice:?}"));
+                match notice {
+                    Notice::Up => to.send(ping(7)).await.unwrap(),
+                    Notice::Down => shutdown.cancel(),
+                    _ => {}
+                }
+            }
+            seen
+        };
+        let ((), (), seen) = tokio::join!(tracker, session, driver);
         assert!(
             seen[0] == "Up" && seen[1].contains("Pong") && seen[2] == "Down",
             "{seen:?}"
@@ -295,22 +320,14 @@ mod tests {
             stream.write_all(answer).await.unwrap();
         };
         let (_to, outgoing) = mpsc::channel(1);
-        let denied = RefCell::new(None);
-        let notices = async |notice| {
-            if let Notice::Denied(denial) = notice {
-                denied.replace(Some(denial));
-            }
-            true
-        };
+        let (commands, mut told) = host::commands();
+        let notices = Notices::new(SwarmId(0), commands);
         let address = Address::parse("http://127.0.0.1:9/demo").unwrap();
-        let session = run(
-            address,
-            ticket(port),
-            outgoing,
-            notices,
-            CancellationToken::new(),
-        );
+        let shutdown = CancellationToken::new();
+        let session = run(address, ticket(port), outgoing, notices, shutdown);
         tokio::join!(tracker, session);
-        assert!(matches!(denied.into_inner(), Some(Denial::Ticket(_))));
+        let told = told.try_recv();
+        let denial = |told| matches!(told, Command::Notice(_, Notice::Denied(Denial::Ticket(_))));
+        assert!(told.is_ok_and(denial));
     }
 }

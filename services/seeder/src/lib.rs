@@ -1,1 +1,182 @@
-//! seeder
+//! The origin seeder: takes each channel's coded generations from the encoder, roots the
+//! stripes' trees, helps where a deadline is near, and serves players without peers over
+//! HTTP. Hosted by the program; the encoder calls it through gRPC, it announces itself to
+//! the tracker.
+//!
+//! The one rule: a seeder is a peer. What it does in a swarm the core decides; here it is
+//! only fed, announced and counted.
+
+mod announce;
+mod broadcast;
+mod channels;
+mod grpc;
+pub mod http;
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    sync::Arc,
+    time::Instant,
+};
+
+use boot::{ticket::Verifier, units::Rate};
+use native::{
+    host::{self, Clock, Command, Host},
+    link::{self, address::Policy},
+    shaper::Wire,
+    socket::Socket,
+};
+use proto::seeder::seeder_server::SeederServer;
+use tokio::{net::TcpListener, sync::mpsc};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
+
+use channels::Channels;
+
+/// Viewers a seeder has links to at once, over all channels.
+const MAX_LINKS: usize = 1024;
+/// Of those, links that are being set up.
+const MAX_PENDING: usize = 256;
+
+/// What a seeder must be told.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The tracker's gRPC URL.
+    pub tracker: String,
+    /// What each channel may send to viewers.
+    pub upload_max: Rate,
+    /// Believes the tickets of players over HTTP.
+    pub tickets: Verifier,
+    /// Addresses at which viewers reach the UDP socket beyond those of its interfaces.
+    pub public: Vec<SocketAddr>,
+}
+
+/// Why the service, or a call to it, failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A request that breaks the contract.
+    #[error("bad request: {0}")]
+    BadRequest(&'static str),
+    /// An epoch that is older than the one in force, or a generation of another.
+    #[error("not the epoch in force")]
+    Stale,
+    /// A certificate that the channel's key did not make.
+    #[error("the epoch is not certified: {0}")]
+    Uncertified(#[from] stripe::Error),
+    /// As many channels as a seeder takes.
+    #[error("too many channels")]
+    Full,
+    /// Stopping.
+    #[error("not taking broadcasts")]
+    Unavailable,
+    /// The system gives no random numbers.
+    #[error("no randomness")]
+    Randomness,
+    /// The UDP socket cannot be used.
+    #[error("udp: {0}")]
+    Udp(#[from] std::io::Error),
+    /// The links cannot be set up.
+    #[error(transparent)]
+    Link(#[from] link::Error),
+    /// An address that is no URL, or a listener that does not serve.
+    #[error("transport: {0}")]
+    Transport(#[from] tonic::transport::Error),
+}
+
+impl From<Error> for tonic::Status {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::BadRequest(what) => Self::invalid_argument(what),
+            Error::Stale => Self::failed_precondition("not the epoch in force"),
+            Error::Uncertified(_) => Self::permission_denied("the epoch is not certified"),
+            Error::Full => Self::resource_exhausted("too many channels"),
+            Error::Unavailable => Self::unavailable("not taking broadcasts"),
+            Error::Randomness | Error::Udp(_) | Error::Link(_) | Error::Transport(_) => {
+                tracing::error!(%error, "a call fails");
+                Self::internal("internal error")
+            }
+        }
+    }
+}
+
+/// The seeder. Clones are the same one; HTTP servers hold them.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    tracker: Channel,
+    clock: Clock,
+    channels: Channels,
+    commands: mpsc::Sender<Command>,
+    /// Ends every broadcast's tasks.
+    shutdown: CancellationToken,
+}
+
+/// What [`serve`] drives; made with its service.
+pub struct Driver(mpsc::Receiver<Command>);
+
+impl Service {
+    /// A seeder without channels. Give the second part to [`serve`].
+    ///
+    /// # Errors
+    /// [`Error::Transport`] when the tracker's URL is none.
+    pub fn new(config: Config, shutdown: CancellationToken) -> Result<(Self, Driver), Error> {
+        let (commands, receiver) = host::commands();
+        let inner = Inner {
+            tracker: boot::grpc::connect_lazy(&config.tracker)?,
+            config,
+            clock: Clock::new(Instant::now()),
+            channels: Channels::default(),
+            commands,
+            shutdown,
+        };
+        Ok((Self(Arc::new(inner)), Driver(receiver)))
+    }
+}
+
+/// Serves until the service's shutdown: gRPC on the listener, the swarm on the socket.
+///
+/// # Errors
+/// [`Error`].
+pub async fn serve(
+    service: Service,
+    driver: Driver,
+    listener: TcpListener,
+    udp: UdpSocket,
+) -> Result<(), Error> {
+    let shutdown = service.0.shutdown.clone();
+    let socket = Socket::new(udp)?;
+    let links = links(&service.0.config, &socket);
+    let seed = getrandom::u64().map_err(|_| Error::Randomness)?;
+    let host = Host::new(service.0.clock, Wire::plain(socket), links, seed)?;
+    let grpc = SeederServer::new(service).max_decoding_message_size(boot::grpc::MESSAGE_MAX);
+    let router = boot::grpc::server().add_service(grpc);
+    let (served, ()) = tokio::join!(
+        boot::grpc::serve(router, listener, shutdown.clone()),
+        host.run(driver.0, shutdown),
+    );
+    Ok(served?)
+}
+
+/// A viewer may be on this machine, on this network, or anywhere.
+fn links(config: &Config, socket: &Socket) -> link::Config {
+    // Nothing is sent there; the routing table names the interface that leads out.
+    let outward = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9));
+    let mut local = config.public.clone();
+    local.extend(socket.reachable(outward));
+    if socket.local().ip().is_unspecified() {
+        local.push((IpAddr::from(Ipv4Addr::LOCALHOST), socket.local().port()).into());
+    }
+    local.sort_unstable();
+    local.dedup();
+    let kinds = local.iter().map(|at| Policy::for_tracker(at.ip()));
+    let policy = kinds.fold(Policy::default(), |all, own| Policy {
+        loopback: all.loopback || own.loopback,
+        private: all.private || own.private,
+    });
+    link::Config {
+        max_links: MAX_LINKS,
+        max_pending: MAX_PENDING,
+        ..link::Config::new(local, policy)
+    }
+}

@@ -1,0 +1,171 @@
+//! One channel's broadcast in the seeder: checks what the encoder sends, feeds the core and
+//! the HTTP readers, counts what those read.
+//!
+//! The one rule: one encoder at a time, and a later epoch takes over from an earlier one.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicU64, Ordering},
+};
+
+use bytes::Bytes;
+use native::{
+    host::{Command, SwarmId},
+    outputs::hub::{Hub, Media},
+};
+use overlay_core::{Signed, SignedEpoch};
+use stripe::{Body, ChannelId, EpochCertificate, Flags, SignedHeader};
+use tokio_util::sync::CancellationToken;
+
+use crate::Error;
+
+/// Progressive readers of one channel.
+const MAX_READERS: usize = 256;
+
+/// The broadcast.
+pub(crate) struct Broadcast {
+    pub(crate) id: ChannelId,
+    pub(crate) swarm: SwarmId,
+    pub(crate) hub: Hub,
+    pub(crate) leave: CancellationToken,
+    scheme: Signed,
+    encoder: Mutex<Encoder>,
+    /// Sent to HTTP readers and not yet told to the core.
+    http: AtomicU64,
+}
+
+/// The call that feeds the broadcast.
+#[derive(Default)]
+struct Encoder {
+    epoch: u64,
+    /// Calls there have been; the last of them may still run.
+    calls: u64,
+    running: bool,
+    replaced: CancellationToken,
+}
+
+/// An encoder's right to feed, until it is dropped or replaced.
+pub(crate) struct Turn {
+    pub(crate) epoch: SignedEpoch,
+    pub(crate) calls: u64,
+    pub(crate) replaced: CancellationToken,
+}
+
+impl Broadcast {
+    pub(crate) fn new(
+        id: ChannelId,
+        key: [u8; 32],
+        swarm: SwarmId,
+        leave: CancellationToken,
+    ) -> Self {
+        Self {
+            id,
+            swarm,
+            hub: Hub::new(MAX_READERS),
+            leave,
+            scheme: Signed::new(id, key),
+            encoder: Mutex::default(),
+            http: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn scheme(&self) -> &Signed {
+        &self.scheme
+    }
+
+    /// Makes a call the one that feeds; an earlier one ends.
+    ///
+    /// # Errors
+    /// [`Error::Uncertified`], [`Error::Stale`].
+    pub(crate) fn take_turn(&self, certificate: &[u8]) -> Result<Turn, Error> {
+        let certificate = EpochCertificate::from_bytes(certificate)?;
+        let number = certificate.epoch;
+        let epoch = self.scheme.epoch(certificate)?;
+        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        if number < encoder.epoch {
+            return Err(Error::Stale);
+        }
+        encoder.replaced.cancel();
+        encoder.replaced = CancellationToken::new();
+        encoder.epoch = number;
+        encoder.calls += 1;
+        encoder.running = true;
+        Ok(Turn {
+            epoch,
+            calls: encoder.calls,
+            replaced: encoder.replaced.clone(),
+        })
+    }
+
+    /// The call has ended.
+    pub(crate) fn end_turn(&self, calls: u64) {
+        let mut encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        if encoder.calls == calls {
+            encoder.running = false;
+        }
+    }
+
+    /// Whether no call runs and none has come since.
+    pub(crate) fn is_idle(&self, calls: u64) -> bool {
+        let encoder = self.encoder.lock().unwrap_or_else(PoisonError::into_inner);
+        encoder.calls == calls && !encoder.running
+    }
+
+    /// Checks a generation, hands it to the HTTP readers, and returns what the core is to be
+    /// told.
+    ///
+    /// # Errors
+    /// [`Error::BadRequest`], [`Error::Stale`].
+    pub(crate) fn generation(
+        &self,
+        epoch: &SignedEpoch,
+        header: &[u8],
+        pieces: Vec<Bytes>,
+    ) -> Result<Command, Error> {
+        let header =
+            SignedHeader::from_bytes(header).map_err(|_| Error::BadRequest("a header is none"))?;
+        let listed = &header.header;
+        if listed.channel != self.id || listed.epoch != epoch.certificate().epoch {
+            return Err(Error::Stale);
+        }
+        let len = listed.piece_len();
+        if pieces.len() != usize::from(listed.shape.n)
+            || pieces.iter().any(|piece| piece.len() != len)
+        {
+            return Err(Error::BadRequest("pieces are not what the header lists"));
+        }
+        self.feed_readers(&header, &pieces);
+        Ok(Command::Publish(self.swarm, header, pieces))
+    }
+
+    fn feed_readers(&self, header: &SignedHeader, pieces: &[Bytes]) {
+        let header = &header.header;
+        let pieces: Vec<Option<Bytes>> = pieces.iter().cloned().map(Some).collect();
+        let decoded = stripe::decode(header.shape, header.body_len as usize, &pieces);
+        let Some(body) = decoded
+            .ok()
+            .and_then(|(bytes, _)| Body::from_bytes(&bytes).ok())
+        else {
+            return;
+        };
+        self.hub.push(&Media {
+            media: body.media,
+            init: body.init,
+            flags: header.meta.flags,
+            ingest_stamp_us: header.meta.ingest_stamp_us,
+        });
+        if header.meta.flags.has(Flags::END) {
+            self.hub.end();
+        }
+    }
+
+    /// So much was sent to an HTTP reader.
+    pub(crate) fn count_http(&self, bytes: usize) {
+        self.http.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What was sent to HTTP readers since this was last asked.
+    pub(crate) fn take_http(&self) -> u64 {
+        self.http.swap(0, Ordering::Relaxed)
+    }
+}
