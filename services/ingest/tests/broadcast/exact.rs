@@ -7,7 +7,9 @@ use serde_json::Value;
 use stripe::Flags;
 use tokio::process;
 
-use crate::stage::{Generation, Stage, USUAL, assert_decodes, ffmpeg, write_out};
+use crate::stage::{
+    Generation, KEY, Stage, USUAL, assert_decodes, ffmpeg, in_real_time, write_out,
+};
 
 /// A packet as ffprobe sees it.
 #[derive(Debug)]
@@ -19,12 +21,12 @@ struct Packet {
 
 #[tokio::test]
 async fn a_broadcast_in_real_time_arrives_exactly() -> Result<()> {
-    push_and_compare(10.0, &["-re"], USUAL).await
+    push_and_compare(&in_real_time, 10.0, USUAL).await
 }
 
 #[tokio::test]
 async fn a_broadcast_pushed_as_fast_as_it_goes_arrives_exactly() -> Result<()> {
-    push_and_compare(6.0, &[], USUAL).await
+    push_and_compare(&ffmpeg, 6.0, USUAL).await
 }
 
 #[tokio::test]
@@ -49,7 +51,7 @@ async fn a_broadcast_without_b_frames_at_48_khz_arrives_exactly() -> Result<()> 
         "-flags",
         "+global_header",
     ];
-    push_and_compare(4.0, &[], &codecs).await
+    push_and_compare(&ffmpeg, 4.0, &codecs).await
 }
 
 #[tokio::test]
@@ -63,74 +65,53 @@ async fn a_broadcast_without_sound_arrives_exactly() -> Result<()> {
         "-flags",
         "+global_header",
     ];
-    push_and_compare(3.0, &[], &codecs).await
+    push_and_compare(&ffmpeg, 3.0, &codecs).await
 }
 
 #[tokio::test]
 async fn a_broadcast_without_pictures_arrives_exactly() -> Result<()> {
     let codecs = ["-vn", "-c:a", "aac", "-flags", "+global_header"];
-    push_and_compare(6.0, &[], &codecs).await
+    push_and_compare(&ffmpeg, 6.0, &codecs).await
 }
 
-async fn push_and_compare(seconds: f32, pace: &[&str], codecs: &[&str]) -> Result<()> {
+type Push = dyn Fn(f32, &[&str], &[&str]) -> process::Command;
+
+async fn push_and_compare(push: &Push, seconds: f32, codecs: &[&str]) -> Result<()> {
     let stage = Stage::new(Duration::from_secs(60)).await?;
     let folder = tempfile::tempdir()?;
     let sent = folder.path().join("sent.flv");
     let came = folder.path().join("came.mp4");
-    let tee = format!(
-        "[f=flv]{}|[f=flv]{}",
-        stage.publish_url(crate::stage::KEY),
-        sent.display()
-    );
+    let url = stage.publish_url(KEY);
+    let tee = format!("[f=flv]{url}|[f=flv]{}", sent.display());
     let codecs: Vec<&str> = ["-map", "0:v", "-map", "1:a"]
         .iter()
         .chain(codecs)
         .copied()
         .collect();
-    let mut pushing = ffmpeg(seconds, &codecs, &["-f", "tee", &tee]);
-    if !pace.is_empty() {
-        // Reading at native speed is an option of the inputs.
-        pushing = paced(seconds, &codecs, &tee);
-    }
-    let output = pushing.output().await?;
+    let pushed = push(seconds, &codecs, &["-f", "tee", &tee])
+        .output()
+        .await?;
     ensure!(
-        output.status.success(),
+        pushed.status.success(),
         "{}",
-        String::from_utf8_lossy(&output.stderr)
+        String::from_utf8_lossy(&pushed.stderr)
     );
-    let paused = |generations: &[Generation]| {
-        generations
-            .last()
-            .is_some_and(|last| last.has(Flags::PAUSE))
-    };
+
+    let paused = |all: &[Generation]| all.last().is_some_and(|last| last.has(Flags::PAUSE));
     let generations = stage.until("the pause", paused).await?;
     assert_in_order(&generations)?;
     write_out(&generations, &came)?;
     assert_decodes(&came).await?;
+    let mut offsets = Vec::new();
     for kind in ["v", "a"] {
-        compare(&packets(&sent, kind).await?, &packets(&came, kind).await?)
-            .with_context(|| format!("stream {kind}"))?;
+        let (sent, came) = (packets(&sent, kind).await?, packets(&came, kind).await?);
+        compare(&sent, &came).with_context(|| format!("stream {kind}"))?;
+        offsets.extend(sent.first().zip(came.first()).map(|(s, c)| c.dts - s.dts));
     }
-    compare_sync(&sent, &came).await
-}
-
-fn paced(seconds: f32, codecs: &[&str], tee: &str) -> process::Command {
-    let mut command = process::Command::new("ffmpeg");
-    command
-        .args(["-v", "error", "-nostdin", "-y"])
-        .args(["-re", "-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30"])
-        .args([
-            "-re",
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=frequency=440:sample_rate=44100",
-        ])
-        .args(["-t", &seconds.to_string()])
-        .args(codecs)
-        .args(["-f", "tee", tee])
-        .kill_on_drop(true);
-    command
+    let first = offsets.first().context("nothing was sent")?;
+    let together = offsets.iter().all(|offset| (offset - first).abs() <= 0.002);
+    ensure!(together, "sound and picture moved apart: {offsets:?}");
+    Ok(())
 }
 
 fn assert_in_order(generations: &[Generation]) -> Result<()> {
@@ -160,20 +141,6 @@ fn compare(sent: &[Packet], came: &[Packet]) -> Result<()> {
         ensure!(near(sent.pts, came.pts), "pts {index}: {sent:?} {came:?}");
         ensure!(near(sent.dts, came.dts), "dts {index}: {sent:?} {came:?}");
     }
-    Ok(())
-}
-
-/// Sound against picture: both streams moved by the same offset.
-async fn compare_sync(sent: &Path, came: &Path) -> Result<()> {
-    let mut offsets = Vec::new();
-    for kind in ["v", "a"] {
-        let (sent, came) = (packets(sent, kind).await?, packets(came, kind).await?);
-        offsets.extend(sent.first().zip(came.first()).map(|(s, c)| c.dts - s.dts));
-    }
-    let apart = offsets
-        .iter()
-        .fold(0.0, |apart: f64, o| apart.max((o - offsets[0]).abs()));
-    ensure!(apart <= 0.002, "sound and picture moved apart: {offsets:?}");
     Ok(())
 }
 

@@ -1,1 +1,105 @@
-//! to come
+//! Who may not publish is told why.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use stripe::Flags;
+use tokio::time::timeout;
+
+use crate::stage::{KEY, Stage, USUAL, ffmpeg, in_real_time, raw::Client};
+
+async fn stage() -> Result<Stage> {
+    Stage::new(Duration::from_secs(60)).await
+}
+
+/// What ffmpeg says when it may not push what it wants to.
+async fn push_and_fail(stage: &Stage, key: &str, codecs: &[&str]) -> Result<String> {
+    let url = stage.publish_url(key);
+    let mut pushing = ffmpeg(60.0, codecs, &["-f", "flv", &url]);
+    let output = timeout(Duration::from_secs(10), pushing.output()).await??;
+    assert!(!output.status.success());
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[tokio::test]
+async fn a_wrong_key_is_refused_with_a_description() -> Result<()> {
+    let stage = stage().await?;
+    let said = push_and_fail(&stage, "not-the-key", USUAL).await?;
+    assert!(said.contains("unknown stream key"), "{said}");
+    assert!(stage.generations().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn after_five_wrong_keys_accounts_is_not_asked_any_more() -> Result<()> {
+    let stage = stage().await?;
+    for _ in 0..5 {
+        let refusal = Client::connect(stage.rtmp).await?.publish("guess").await?;
+        assert!(refusal.contains("unknown stream key"), "{refusal}");
+    }
+    let refusal = Client::connect(stage.rtmp).await?.publish(KEY).await?;
+    assert!(refusal.contains("too many wrong stream keys"), "{refusal}");
+    assert_eq!(*stage.authorizations.lock().unwrap(), 5);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_second_publisher_is_refused_and_the_first_goes_on() -> Result<()> {
+    let stage = stage().await?;
+    let url = stage.publish_url(KEY);
+    let mut first = in_real_time(8.0, USUAL, &["-f", "flv", &url]).spawn()?;
+    stage
+        .until("the first generation", |g| !g.is_empty())
+        .await?;
+    let said = push_and_fail(&stage, KEY, USUAL).await?;
+    assert!(said.contains("channel is already live"), "{said}");
+    let before = stage.generations().len();
+    stage
+        .until("more of the first", |g| g.len() > before + 5)
+        .await?;
+    assert!(stage.generations().iter().all(|g| !g.has(Flags::PAUSE)));
+    first.kill().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_unsupported_codec_is_named() -> Result<()> {
+    let stage = stage().await?;
+    // ffmpeg itself may notice the refusal before it reads the reason.
+    push_and_fail(&stage, KEY, &["-c:v", "flv1", "-an"]).await?;
+    let flv1: &[u8] = &[0x12, 0, 0, 0];
+    let refusal = Client::connect(stage.rtmp)
+        .await?
+        .publish_tag(KEY, 9, flv1)
+        .await?;
+    assert!(
+        refusal.contains("Sorenson H.263 is not supported"),
+        "{refusal}"
+    );
+    let refusal = Client::connect(stage.rtmp)
+        .await?
+        .publish_tag(KEY, 8, &[0x2f, 1])
+        .await?;
+    assert!(refusal.contains("MP3 is not supported"), "{refusal}");
+    let refusal = Client::connect(stage.rtmp)
+        .await?
+        .publish_tag(KEY, 9, b"\x90hvc1")
+        .await?;
+    assert!(
+        refusal.contains("HEVC (hvc1) is not supported"),
+        "{refusal}"
+    );
+    assert!(stage.generations().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_accounts_or_encoder_the_broadcaster_is_told() -> Result<()> {
+    let (rtmp, _running) = crate::stage::ingest_alone().await?;
+    let refusal = Client::connect(rtmp).await?.publish(KEY).await?;
+    assert!(
+        refusal.contains("account service is not available"),
+        "{refusal}"
+    );
+    Ok(())
+}

@@ -1,5 +1,7 @@
 //! Ingest, encoder and the stand-ins, started on loopback; ffmpeg to push with.
 
+pub(crate) mod raw;
+
 use std::{
     net::SocketAddr,
     path::Path,
@@ -121,17 +123,36 @@ pub(crate) fn ffmpeg(seconds: f32, codecs: &[&str], output: &[&str]) -> process:
     let mut command = process::Command::new("ffmpeg");
     command
         .args(["-v", "error", "-nostdin", "-y"])
-        .args(["-f", "lavfi", "-i", "testsrc2=size=1280x720:rate=30"])
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=44100"])
+        .args(["-f", "lavfi", "-i", PICTURE, "-f", "lavfi", "-i", TONE])
         .args(["-t", &seconds.to_string()])
         .args(codecs)
         .args(output)
         .stdin(Stdio::null())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
 }
+
+/// As [`ffmpeg`], at the pace of the clock.
+pub(crate) fn in_real_time(seconds: f32, codecs: &[&str], output: &[&str]) -> process::Command {
+    let mut command = process::Command::new("ffmpeg");
+    command
+        .args(["-v", "error", "-nostdin", "-y"])
+        .args(["-re", "-f", "lavfi", "-i", PICTURE])
+        .args(["-re", "-f", "lavfi", "-i", TONE])
+        .args(["-t", &seconds.to_string()])
+        .args(codecs)
+        .args(output)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    command
+}
+
+const PICTURE: &str = "testsrc2=size=1280x720:rate=30";
+const TONE: &str = "sine=frequency=440:sample_rate=44100";
 
 /// H.264 with B-frames and AAC.
 pub(crate) const USUAL: &[&str] = &[
@@ -182,6 +203,17 @@ pub(crate) async fn assert_decodes(path: &Path) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success() && said.is_empty(), "ffmpeg: {said}");
     Ok(())
+}
+
+/// An ingest whose accounts and encoder do not answer.
+pub(crate) async fn ingest_alone() -> Result<(SocketAddr, DropGuard)> {
+    let running = CancellationToken::new();
+    let (closed, nowhere) = listen().await?;
+    drop(closed);
+    let (listener, rtmp) = listen().await?;
+    let config = ingest::Config::new(url(nowhere), url(nowhere));
+    tokio::spawn(ingest::serve(config, listener, running.clone()));
+    Ok((rtmp, running.drop_guard()))
 }
 
 struct AccountsDouble(Arc<Mutex<u32>>);
