@@ -1,8 +1,4 @@
 //! How the program ends. Scripts rely on these numbers.
-#![expect(
-    dead_code,
-    reason = "the codes are one list, whichever subcommands use them"
-)]
 
 /// Done.
 pub(crate) const DONE: u8 = 0;

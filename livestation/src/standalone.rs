@@ -74,6 +74,14 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:4433"
     )]
     udp: SocketAddr,
+    /// Where viewers reach that socket, when not at an address of this machine; may repeat
+    #[arg(
+        long,
+        env = "LIVESTATION_UDP_PUBLIC",
+        value_name = "ADDR",
+        value_delimiter = ','
+    )]
+    udp_public: Vec<SocketAddr>,
     /// What the seeder sends at most, all viewers together
     #[arg(long, env = "LIVESTATION_SEEDER_UPLOAD_MAX", value_name = "RATE", default_value = "100Mbps", value_parser = parse_rate)]
     seeder_upload_max: Rate,
@@ -145,6 +153,17 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
     );
 
     let mut hosts = Stage::new("hosts", Duration::from_secs(8));
+    let (seeder, driver) = seeder::Service::new(
+        seeder::Config {
+            tracker: sockets.tracker.url.clone(),
+            upload_max: args.seeder_upload_max,
+            tickets: accounts.ticket_verifier(),
+            public: args.udp_public.clone(),
+        },
+        hosts.stop(),
+    )?;
+    let seeding = seeder::serve(seeder.clone(), driver, sockets.seeder.listener, sockets.udp);
+    hosts.spawn("seeder", seeding);
     let tracker = tracker::Service::new(
         tracker::Config {
             tickets: accounts.ticket_verifier(),
@@ -163,9 +182,14 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
     );
     hosts.spawn(
         "http",
-        http(sockets.http, accounts.clone(), tracker, hosts.stop())?,
+        http(
+            sockets.http,
+            accounts.clone(),
+            tracker,
+            seeder,
+            hosts.stop(),
+        )?,
     );
-    let _ = args.seeder_upload_max;
     Ok(Stages::new([feed, code, hosts]))
 }
 
@@ -173,12 +197,14 @@ fn http(
     listener: std::net::TcpListener,
     accounts: Accounts,
     tracker: tracker::Service,
+    seeder: seeder::Service,
     stop: CancellationToken,
 ) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
     let server = HttpServer::new(move || {
         // The site answers every address that is left, so it comes last.
         App::new()
             .configure(tracker::http::routes(tracker.clone()))
+            .configure(seeder::http::routes(seeder.clone()))
             .configure(accounts::http::routes(accounts.clone()))
     })
     .workers(HTTP_WORKERS)

@@ -179,7 +179,8 @@ async fn what_keeps_it_from_starting_is_told_by_the_flag() -> anyhow::Result<()>
     let folder = tempfile::tempdir()?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    for flag in ["--http", "--rtmp"] {
+    let udp = std::net::UdpSocket::bind(&address)?;
+    for flag in ["--http", "--rtmp", "--udp"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_livestation"));
         command
             .arg("standalone")
@@ -196,6 +197,8 @@ async fn what_keeps_it_from_starting_is_told_by_the_flag() -> anyhow::Result<()>
         assert_eq!(code, Some(1));
         assert!(stderr.contains(&format!("{flag} {address}")), "{stderr}");
     }
+
+    drop(udp);
 
     let file = folder.path().join("file");
     fs::write(&file, "")?;

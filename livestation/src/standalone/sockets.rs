@@ -1,7 +1,7 @@
 //! Every socket of the station, bound before anything starts, so that a port in use is
 //! told by the flag that named it and port 0 is known to all.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use anyhow::Context;
 use tokio::net::TcpListener;
@@ -12,6 +12,7 @@ use super::Args;
 pub(super) struct Sockets {
     pub(super) http: std::net::TcpListener,
     pub(super) rtmp: TcpListener,
+    pub(super) udp: UdpSocket,
     pub(super) accounts: Inner,
     pub(super) encoder: Inner,
     pub(super) seeder: Inner,
@@ -40,14 +41,16 @@ impl Sockets {
         let rtmp = TcpListener::bind(args.rtmp)
             .await
             .with_context(|| format!("--rtmp {}", args.rtmp))?;
+        let udp = UdpSocket::bind(args.udp).with_context(|| format!("--udp {}", args.udp))?;
         Ok(Self {
             addresses: Addresses {
                 http: http.local_addr()?,
                 rtmp: rtmp.local_addr()?,
-                udp: args.udp,
+                udp: udp.local_addr()?,
             },
             http,
             rtmp,
+            udp,
             accounts: Inner::bind().await?,
             encoder: Inner::bind().await?,
             seeder: Inner::bind().await?,
