@@ -1,8 +1,47 @@
-//! `livestation swarm`: many viewers in one process, for load.
+//! `livestation swarm`: many viewers in one process, for load. Each is what `watch` is, with
+//! a socket of its own and no outputs.
+//!
+//! The one rule: what one viewer does or fails in touches no other.
 
-use std::{path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    io::{IsTerminal, Write},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use boot::units::{Rate, parse_duration, parse_rate};
+use boot::{
+    files::write_json_atomically,
+    units::{Rate, parse_duration, parse_rate},
+};
+use native::{
+    host::Played,
+    shaper::{Inside, Line},
+    stats::Figures,
+    ticket::Address,
+    viewer,
+};
+use overlay_core::{
+    PeerId,
+    peer::{
+        Event,
+        stats::{State, Stats},
+    },
+    wire::ByteCounts,
+};
+use tokio::{
+    sync::{broadcast::error::RecvError, mpsc, watch},
+    task::JoinSet,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{exit, watch as single};
+
+/// Two descriptors each; beyond this use several processes.
+const MAX_PEERS: usize = 2000;
+/// How long goodbyes may take.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// Load a channel with many viewers in one process.
 ///
@@ -41,6 +80,221 @@ pub(crate) struct Args {
     pub(crate) stats_json: Option<PathBuf>,
 }
 
+/// Runs the viewers until the broadcast ends, the time is up, or a signal.
+///
+/// # Errors
+/// What the operating system refuses.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("this build cannot load {}", args.url)
+    let shutdown = boot::shutdown_token()?;
+    let share = |part: f64| (0.0..=1.0).contains(&part);
+    if !share(args.loss) || !share(args.no_share_ratio) || !(1..=MAX_PEERS).contains(&args.peers) {
+        tracing::error!("--loss and --no-share-ratio are from 0 to 1, --peers to {MAX_PEERS}");
+        return Ok(exit::USAGE.into());
+    }
+    let address = match Address::parse(&args.url) {
+        Ok(address) => address,
+        Err(error) => {
+            tracing::error!("{error}");
+            return Ok(exit::USAGE.into());
+        }
+    };
+    let leave = CancellationToken::new();
+    let (seated, mut arrivals) = mpsc::channel(args.peers);
+    let mut seats = JoinSet::new();
+    let inside = Inside::default();
+    for number in 0..args.peers {
+        let seat = Seat::new(&args, number, &address, &inside);
+        seats.spawn(seat.watch(seated.clone(), leave.clone()));
+    }
+    drop(seated);
+    let code = oversee(&args, &mut arrivals, &mut seats, &shutdown).await;
+    leave.cancel();
+    let _ = time::timeout(LAST_WORDS, async { while seats.join_next().await.is_some() {} }).await;
+    Ok(code.into())
+}
+
+/// A viewer that has its ticket and its socket.
+struct Arrival {
+    peer: PeerId,
+    stats: watch::Receiver<Stats>,
+}
+
+/// Shows and writes figures each second until there is nothing left to see.
+async fn oversee(
+    args: &Args,
+    arrivals: &mut mpsc::Receiver<Arrival>,
+    seats: &mut JoinSet<u8>,
+    shutdown: &CancellationToken,
+) -> u8 {
+    let mut viewers: Vec<Arrival> = Vec::with_capacity(args.peers);
+    let mut ticks = time::interval(Duration::from_secs(1));
+    let all_in = time::Instant::now() + args.over;
+    let until = args.duration.map(|span| all_in + span);
+    let mut worst = exit::DONE;
+    let code = loop {
+        tokio::select! {
+            () = shutdown.cancelled() => break exit::DONE,
+            () = time::sleep_until(until.unwrap_or(all_in)), if until.is_some() => break worst,
+            Some(arrival) = arrivals.recv() => viewers.push(arrival),
+            _ = ticks.tick() => show(args, &viewers),
+            ended = seats.join_next() => match ended {
+                Some(code) => worst = worst.max(code.unwrap_or(exit::FAILED)),
+                None => break worst,
+            }
+        }
+    };
+    show(args, &viewers);
+    if std::io::stderr().is_terminal() {
+        eprintln!();
+    }
+    code
+}
+
+/// One viewer to be.
+struct Seat {
+    address: Address,
+    after: Duration,
+    upload_bps: u64,
+    line: Option<Line>,
+}
+
+impl Seat {
+    fn new(args: &Args, number: usize, address: &Address, inside: &Inside) -> Self {
+        let shaped = args.rtt.is_some() || args.loss > 0.0;
+        Self {
+            address: address.clone(),
+            after: args.over.mul_f64(number as f64 / args.peers as f64),
+            upload_bps: if shares(number, args.no_share_ratio) {
+                args.upload_max.bps()
+            } else {
+                0
+            },
+            line: shaped.then(|| Line {
+                delay: args.rtt.unwrap_or_default() / 2,
+                loss: args.loss,
+                inside: inside.clone(),
+                seed: getrandom::u64().unwrap_or(number as u64),
+            }),
+        }
+    }
+
+    /// Watches to the end of the broadcast or until `leave`; answers an exit code.
+    async fn watch(self, arrived: mpsc::Sender<Arrival>, leave: CancellationToken) -> u8 {
+        time::sleep(self.after).await;
+        let began = Instant::now();
+        let ticket = tokio::select! {
+            ticket = single::fetch(&self.address) => match ticket {
+                Ok(ticket) => ticket,
+                Err(code) => return code,
+            },
+            () = leave.cancelled() => return exit::DONE,
+        };
+        let config = viewer::Config {
+            address: self.address,
+            udp: None,
+            upload_bps: self.upload_bps,
+            began,
+            line: self.line,
+        };
+        let (mut viewer, running) = match viewer::open(config, ticket).await {
+            Ok(opened) => opened,
+            Err(error) => {
+                tracing::error!(%error, "a viewer cannot be opened");
+                return exit::FAILED;
+            }
+        };
+        let arrival = Arrival {
+            peer: viewer.peer,
+            stats: viewer.stats.clone(),
+        };
+        // There is room for every seat.
+        let _ = arrived.try_send(arrival);
+        let end = leave.child_token();
+        let running = running.run(end.clone());
+        let watching = async {
+            let code = loop {
+                match viewer.played.recv().await {
+                    Ok(Played::Event(Event::Ended)) | Err(RecvError::Closed) => break exit::DONE,
+                    Ok(Played::Denied(denial)) => break single::denied(&denial),
+                    Ok(Played::Event(Event::Refused { retry: false, .. })) => break exit::FAILED,
+                    Ok(_) | Err(RecvError::Lagged(_)) => {}
+                }
+            };
+            end.cancel();
+            code
+        };
+        let ((), code) = tokio::join!(running, watching);
+        code
+    }
+}
+
+/// Spreads those who do not share evenly over the arrivals.
+fn shares(number: usize, no_share_ratio: f64) -> bool {
+    let before = (number as f64 * no_share_ratio).floor();
+    let after = ((number + 1) as f64 * no_share_ratio).floor();
+    before == after
+}
+
+fn show(args: &Args, viewers: &[Arrival]) {
+    if let Some(path) = &args.stats_json {
+        write(path, viewers);
+    }
+    let mut terminal = std::io::stderr();
+    if terminal.is_terminal() {
+        // A terminal that is gone is no reason to stop.
+        let _ = write!(terminal, "\r\x1b[2K{}", line(args.peers, viewers));
+        let _ = terminal.flush();
+    }
+}
+
+fn write(path: &Path, viewers: &[Arrival]) {
+    let figures: Vec<Figures> = viewers
+        .iter()
+        .map(|viewer| Figures::new(viewer.peer, &viewer.stats.borrow()))
+        .collect();
+    if let Err(error) = write_json_atomically(path, &figures) {
+        tracing::warn!(%error, "cannot write the figures");
+    }
+}
+
+fn line(expected: usize, viewers: &[Arrival]) -> String {
+    let mut playing = 0;
+    let (mut stalls, mut played, mut seeder) = (0, 0, 0);
+    let mut lags = Vec::with_capacity(viewers.len());
+    for viewer in viewers {
+        let stats = viewer.stats.borrow();
+        playing += usize::from(stats.state == State::Playing);
+        stalls += stats.stalls;
+        played += stats.played_bytes;
+        seeder += total(&stats.received_from_seeders);
+        lags.extend(stats.lag_p95.map(|lag| lag.as_millis()));
+    }
+    lags.sort_unstable();
+    let lag = lags.last().map_or("-".to_owned(), |lag| format!("{lag} ms"));
+    let saved = if played > 0 {
+        format!("{:.1} %", 100.0 * (1.0 - seeder as f64 / played as f64))
+    } else {
+        "-".to_owned()
+    };
+    format!(
+        "{} of {expected} viewers, {playing} playing | stalls {stalls} | lag p95 at worst {lag} | \
+         saved {saved}",
+        viewers.len()
+    )
+}
+
+fn total(bytes: &ByteCounts) -> u64 {
+    bytes.media + bytes.parity + bytes.duplicate + bytes.rescue + bytes.control
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_that_does_not_share_is_spread() {
+        let silent = |ratio| (0..12).filter(|number| !shares(*number, ratio)).count();
+        assert_eq!((silent(0.0), silent(0.25), silent(1.0)), (0, 3, 12));
+        assert!((0..3).all(|number| shares(number, 0.25)) && !shares(3, 0.25));
+    }
 }

@@ -151,7 +151,7 @@ async fn watch(args: Args, began: Instant, shutdown: CancellationToken) -> anyho
 }
 
 /// Asks until there is an answer that waiting would not change.
-async fn fetch(address: &Address) -> Result<Ticket, u8> {
+pub(crate) async fn fetch(address: &Address) -> Result<Ticket, u8> {
     let mut pause = Duration::from_millis(250);
     loop {
         match address.ticket().await {
@@ -381,7 +381,8 @@ impl Player {
     }
 }
 
-fn denied(denial: &Denial) -> u8 {
+/// Says why, and answers the exit code.
+pub(crate) fn denied(denial: &Denial) -> u8 {
     match denial {
         Denial::NoSuchChannel(name) => {
             tracing::error!("there is no channel {name:?}");

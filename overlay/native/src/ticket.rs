@@ -4,7 +4,7 @@
 //!
 //! The one rule: an answer is at most 16 KiB and comes within five seconds, or it is none.
 
-use std::time::Duration;
+use std::{sync::LazyLock, time::Duration};
 
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
@@ -12,6 +12,16 @@ use stripe::ChannelId;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 16 * 1024;
+
+/// Made once: reading the system's certificates takes a while. Connections are not kept,
+/// since a ticket is asked for once in minutes.
+static CLIENT: LazyLock<Result<reqwest::Client, String>> = LazyLock::new(|| {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::limited(3))
+        .pool_max_idle_per_host(0)
+        .build()
+        .map_err(|error| error.to_string())
+});
 
 /// The address of a channel: `http://host:port/{channel}`, with an optional `?ticket=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +118,9 @@ impl Address {
     }
 
     async fn ask(&self, url: Url) -> Result<Ticket, Error> {
-        let client = reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::limited(3))
-            .build()
-            .map_err(unavailable)?;
+        let client = CLIENT
+            .as_ref()
+            .map_err(|why| Error::Unavailable(why.clone()))?;
         let mut request = client.post(url);
         if let Some(ticket) = &self.ticket {
             request = request.bearer_auth(ticket);
