@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use crate::{aac, avc, flv::Frame};
 use fragment::{Pending, Sample};
-use timeline::Timeline;
+use timeline::{Timeline, Track};
 
 /// Turns one session's frames into fragments.
 pub struct Fragmenter {
@@ -62,7 +62,7 @@ pub struct Fragment {
 /// What happened that should not; the stream went on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// The broadcaster's clock jumped by more than 10 s, or ran backwards.
+    /// The broadcaster's clock jumped, or stood still.
     pub jumps: u64,
     /// More than a second without a picture.
     pub gaps: u64,
@@ -106,7 +106,8 @@ pub const MAX_SAMPLES_LEN: usize = 900 * 1024;
 const MAX_SAMPLES: usize = 512;
 /// The longest frame of audio; AAC's own bound is 768 bytes a channel.
 const MAX_AUDIO_LEN: usize = 64 * 1024;
-const MAX_COMPOSITION_MS: i32 = 10_000;
+/// The furthest that presentation may be from decoding.
+const MAX_COMPOSITION_MS: i64 = 10_000;
 
 /// The tracks in force, since the last init segment.
 struct Active {
@@ -167,7 +168,7 @@ impl Fragmenter {
             self.counts.dropped += 1;
             return Ok(());
         }
-        let placed_ms = self.timeline.place(stamp_ms);
+        let placed_ms = self.timeline.place(Track::Video, stamp_ms);
         if self.wants_keyframe && !frame.keyframe {
             self.counts.dropped += 1;
             return Ok(());
@@ -193,7 +194,7 @@ impl Fragmenter {
             self.counts.dropped += 1;
             return;
         }
-        let placed_ms = self.timeline.place(stamp_ms);
+        let placed_ms = self.timeline.place(Track::Audio, stamp_ms);
         let Some(active) = &self.active else {
             return self.on_early_audio(placed_ms, bytes);
         };
@@ -260,15 +261,13 @@ impl Fragmenter {
         if frame.keyframe && stale {
             self.begin(decode_ms);
         }
-        let composition_ms = match frame.composition_ms {
-            offset if offset.abs() > MAX_COMPOSITION_MS => 0,
-            // A decode time that had to be moved leaves the presentation time alone.
-            offset => offset + (placed_ms - decode_ms) as i32,
-        };
+        // A decode time that had to be moved leaves the presentation time alone.
+        let composition_ms = (i64::from(frame.composition_ms) + placed_ms - decode_ms)
+            .clamp(-MAX_COMPOSITION_MS, MAX_COMPOSITION_MS);
         self.held = Some(Sample {
             decode: self.video_ticks(decode_ms),
             duration: 0,
-            composition: composition_ms * (VIDEO_TIMESCALE / 1000) as i32,
+            composition: composition_ms as i32 * (VIDEO_TIMESCALE / 1000) as i32,
             keyframe: frame.keyframe,
             bytes: frame.bytes,
         });

@@ -285,18 +285,27 @@ fn message_header(
         header.extended = header.time;
         len += 4;
     }
-    // Format 3 repeats an extended timestamp, but some encoders leave it out: it is there
-    // if it looks like one.
     if format == 3
         && let Some(stream) = known
         && let Some(extended) = stream.extended
+        && repeats(input, [extended, stream.timestamp])?
     {
-        let next = u32::from_be_bytes(*input.first_chunk::<4>()?);
-        if next == extended || next == stream.timestamp {
-            len += 4;
-        }
+        len += 4;
     }
     Some((header, len))
+}
+
+/// Chunks of format 3 repeat an extended timestamp, but some encoders leave it out, or
+/// write the time instead of the delta: it is there if it looks like one of them. `None`
+/// while too little has come to tell.
+fn repeats(input: &[u8], candidates: [u32; 2]) -> Option<bool> {
+    let next = &input[..input.len().min(4)];
+    let alike = candidates.map(|time| time.to_be_bytes().starts_with(next));
+    match (alike.contains(&true), next.len()) {
+        (true, 4) => Some(true),
+        (true, _) => None,
+        (false, _) => Some(false),
+    }
 }
 
 /// Cuts messages into chunks.
