@@ -3,6 +3,8 @@
 "use strict";
 
 class SwarmPicture {
+  static STRANDS_MAX = 900;
+
   constructor(canvas) {
     this.canvas = canvas;
     this.pen = canvas.getContext("2d");
@@ -63,11 +65,14 @@ class SwarmPicture {
       peer.ty = r * Math.sin(angle);
     });
     for (const peer of viewers) peer.depth = SwarmPicture.depth(peer, all);
-    const deepest = Math.max(2, ...viewers.map((peer) => peer.depth));
+    const depths = viewers.map((peer) => peer.depth);
+    const [least, most] = [Math.min(...depths), Math.max(...depths)];
     const ordered = [...viewers].sort((a, b) => (a.id < b.id ? -1 : 1));
     ordered.forEach((peer, i) => {
       const angle = ((i + 0.5) / ordered.length) * 2 * Math.PI - Math.PI / 2;
-      const r = 0.34 + 0.6 * Math.min(1, (peer.depth - 1) / (deepest - 0.6));
+      const spread = Math.min(1, most - least);
+      const within = spread > 0.05 ? (peer.depth - least) / (most - least) : 0.5;
+      const r = 0.66 + 0.28 * spread * (2 * within - 1);
       peer.tx = r * Math.cos(angle);
       peer.ty = r * Math.sin(angle);
     });
@@ -125,39 +130,43 @@ class SwarmPicture {
   rings(x, y, rx, ry) {
     this.pen.strokeStyle = this.dark.matches ? "#ffffff10" : "#10162a12";
     this.pen.lineWidth = 1;
-    for (const r of [0.34, 0.64, 0.94]) {
+    for (const r of [0.38, 0.66, 0.94]) {
       this.pen.beginPath();
       this.pen.ellipse(x, y, rx * r, ry * r, 0, 0, 2 * Math.PI);
       this.pen.stroke();
     }
   }
 
+  // Few lines: a strand for each stripe. Many: one for each parent and child, without pieces.
   drawEdges(now, at) {
-    const { pen } = this;
-    const crowd = this.edges.length > 500;
+    const strands = this.edges.reduce((sum, edge) => sum + edge.stripes.length, 0);
+    const crowd = strands > SwarmPicture.STRANDS_MAX;
     for (const { from, to, stripes } of this.edges) {
-      const [x1, y1] = at(from);
-      const [x2, y2] = at(to);
-      const bend = 0.12;
-      const cx = (x1 + x2) / 2 + (y2 - y1) * bend;
-      const cy = (y1 + y2) / 2 - (x2 - x1) * bend;
-      const stripe = stripes[0];
-      pen.strokeStyle = this.colour(stripe, crowd ? 0.16 : 0.32);
-      pen.lineWidth = Math.min(3, 0.7 + 0.35 * stripes.length);
-      pen.beginPath();
-      pen.moveTo(x1, y1);
-      pen.quadraticCurveTo(cx, cy, x2, y2);
-      pen.stroke();
-      if (crowd || this.still.matches) continue;
-      stripes.slice(0, 3).forEach((s, i) => {
-        const t = (now / 1300 + s * 0.137 + to.index * 0.311 + i * 0.33) % 1;
-        const u = 1 - t;
-        pen.fillStyle = this.colour(s, 0.95);
-        pen.beginPath();
-        pen.arc(u * u * x1 + 2 * u * t * cx + t * t * x2, u * u * y1 + 2 * u * t * cy + t * t * y2, 1.9, 0, 7);
-        pen.fill();
+      const drawn = crowd ? stripes.slice(0, 1) : stripes;
+      drawn.forEach((stripe, i) => {
+        const bend = 0.1 + 0.055 * (i - (drawn.length - 1) / 2);
+        this.strand(now, at(from), at(to), bend, stripe, crowd ? null : to.index);
       });
     }
+  }
+
+  strand(now, [x1, y1], [x2, y2], bend, stripe, shift) {
+    const { pen } = this;
+    const cx = (x1 + x2) / 2 + (y2 - y1) * bend;
+    const cy = (y1 + y2) / 2 - (x2 - x1) * bend;
+    pen.strokeStyle = this.colour(stripe, shift === null ? 0.18 : 0.34);
+    pen.lineWidth = 1;
+    pen.beginPath();
+    pen.moveTo(x1, y1);
+    pen.quadraticCurveTo(cx, cy, x2, y2);
+    pen.stroke();
+    if (shift === null || this.still.matches) return;
+    const t = (now / 1300 + stripe * 0.137 + shift * 0.311) % 1;
+    const u = 1 - t;
+    pen.fillStyle = this.colour(stripe, 0.95);
+    pen.beginPath();
+    pen.arc(u * u * x1 + 2 * u * t * cx + t * t * x2, u * u * y1 + 2 * u * t * cy + t * t * y2, 1.8, 0, 7);
+    pen.fill();
   }
 
   drawPeers(now, at) {

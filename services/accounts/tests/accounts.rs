@@ -1,7 +1,7 @@
 //! Accounts as its callers see it: gRPC for ingest and encoder, HTTP for people and viewers,
 //! both over real sockets, on a database made from nothing.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use accounts::{Accounts, ChannelName, Config, PLAY_OUT_DELAY_MS};
 use actix_web::{App, HttpServer};
@@ -9,7 +9,10 @@ use boot::ticket::{Share, Verifier};
 use proto::accounts::{AuthorizeRequest, CertifyEpochRequest, accounts_client::AccountsClient};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
 use tokio_util::sync::CancellationToken;
 use tonic::Code;
 
@@ -83,6 +86,19 @@ impl Service {
         let status = reply.status();
         let text = reply.text().await?;
         Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Sends a head that promises a body, and one byte of it; the start of the answer.
+    async fn trickle(&self, token: &str) -> anyhow::Result<String> {
+        let mut socket = tokio::net::TcpStream::connect(self.http).await?;
+        let head = format!(
+            "POST /api/v1/channels HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 99\r\n\r\n{{"
+        );
+        socket.write_all(head.as_bytes()).await?;
+        let mut reply = [0; 2000];
+        let len = tokio::time::timeout(Duration::from_secs(8), socket.read(&mut reply)).await??;
+        Ok(String::from_utf8_lossy(&reply[..len]).into_owned())
     }
 
     async fn administer(
@@ -364,6 +380,17 @@ async fn every_refusal_has_one_shape() -> anyhow::Result<()> {
     let reply = post(format!("\"{}\"", "a".repeat(100_000)), "application/json").await?;
     assert_eq!(reply.status(), StatusCode::PAYLOAD_TOO_LARGE);
     assert_eq!(code(&reply.json().await?), "too_large");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_trickles_its_body_is_sent_away() -> anyhow::Result<()> {
+    let service = Service::start().await?;
+    let stranger = service.trickle("lsa_wrong").await?;
+    assert!(stranger.starts_with("HTTP/1.1 401"), "at once: {stranger}");
+    let administrator = service.trickle(&service.token).await?;
+    assert!(administrator.starts_with("HTTP/1.1 408"), "{administrator}");
+    assert!(administrator.contains("too_slow"), "{administrator}");
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! HTTP as all services speak it: one shape of error, `{"error":{"code","message"}}`, for
 //! every refusal, those of the framework too.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use actix_web::{
     Error, HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError,
@@ -16,6 +16,9 @@ use serde_json::json;
 
 /// The largest JSON body that is read.
 pub const JSON_MAX: usize = 16 << 10;
+
+/// Every answer needs a moment; what takes longer waits for its client.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);
 
 /// An answer that refuses.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,7 +94,8 @@ pub fn extractors(cfg: &mut web::ServiceConfig) {
 }
 
 /// Middleware (`actix_web::middleware::from_fn`) that gives a body in our shape to errors
-/// that the framework made itself, such as 405.
+/// that the framework made itself, such as 405, and refuses requests whose answer has not
+/// begun within 5 s, such as those of a client that trickles its body.
 ///
 /// # Errors
 /// Those of what it wraps.
@@ -99,7 +103,11 @@ pub async fn refusals(
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
-    let response = next.call(request).await?;
+    let answer = tokio::time::timeout(ANSWER_DEADLINE, next.call(request));
+    let response = answer.await.map_err(|_| {
+        let message = "the request took too long";
+        Refusal::new(StatusCode::REQUEST_TIMEOUT, "too_slow", message)
+    })??;
     let status = response.status();
     let ours = response
         .headers()

@@ -11,7 +11,7 @@ use std::{
 
 use actix::Addr;
 use overlay_core::{
-    tracker::{Grant, SessionId},
+    tracker::{Grant, Role, SessionId},
     wire::{MAX_TRACKER_MESSAGE_LEN, ToTracker, to_tracker},
 };
 use prost::Message as _;
@@ -26,6 +26,9 @@ use crate::{
 /// A swarm that takes longer to take one message is not one.
 const SWARM_DEADLINE: Duration = Duration::from_secs(5);
 
+/// A seeder is spoken to by every viewer that comes: its queue holds so many viewers'.
+const SEEDER_QUEUES: usize = 32;
+
 static NEXT: AtomicU64 = AtomicU64::new(1);
 
 /// The session.
@@ -33,7 +36,8 @@ pub(crate) struct Session {
     id: SessionId,
     swarm: Addr<Swarm>,
     joined: bool,
-    rate: Rate,
+    /// None for a seeder, which has something to say to every viewer that comes.
+    rate: Option<Rate>,
 }
 
 /// Which channel's swarm, and what one may there.
@@ -73,7 +77,10 @@ impl Session {
         let id = SessionId(NEXT.fetch_add(1, Ordering::Relaxed));
         // A swarm may be forgotten between its being found and its being entered: once.
         for _ in 0..2 {
-            let (outgoing, queue) = mpsc::channel(limits.queue);
+            let (outgoing, queue) = mpsc::channel(match entry.grant.role {
+                Role::Viewer => limits.queue,
+                Role::Seeder => limits.queue * SEEDER_QUEUES,
+            });
             let swarm = swarms.enter(entry.channel, entry.name)?;
             let opened = Opened {
                 session: id,
@@ -85,7 +92,8 @@ impl Session {
                     id,
                     swarm,
                     joined: false,
-                    rate: Rate::new(limits.messages_per_second, Instant::now()),
+                    rate: (entry.grant.role == Role::Viewer)
+                        .then(|| Rate::new(limits.messages_per_second, Instant::now())),
                 };
                 return Ok((session, queue));
             }
@@ -104,17 +112,16 @@ impl Session {
 
     /// Takes a sign of life that says nothing.
     pub(crate) fn on_sign(&mut self) -> Result<(), Ended> {
-        self.rate
-            .allow(Instant::now())
-            .then_some(())
-            .ok_or(Ended::TooFast)
+        let within = self
+            .rate
+            .as_mut()
+            .is_none_or(|rate| rate.allow(Instant::now()));
+        within.then_some(()).ok_or(Ended::TooFast)
     }
 
     /// Takes one message's bytes.
     pub(crate) async fn on_bytes(&mut self, bytes: &[u8]) -> Result<(), Ended> {
-        if !self.rate.allow(Instant::now()) {
-            return Err(Ended::TooFast);
-        }
+        self.on_sign()?;
         if bytes.len() > MAX_TRACKER_MESSAGE_LEN {
             return Err(Ended::TooLong);
         }
