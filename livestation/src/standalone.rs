@@ -10,7 +10,7 @@ mod welcome;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use accounts::Accounts;
-use actix_web::{App, HttpServer};
+use actix_web::{App, HttpServer, middleware::from_fn};
 use anyhow::Context;
 use boot::units::{Rate, parse_rate};
 use tokio_util::sync::CancellationToken;
@@ -203,6 +203,7 @@ fn http(
     let server = HttpServer::new(move || {
         // The site answers every address that is left, so it comes last.
         App::new()
+            .wrap(from_fn(boot::http::refusals))
             .configure(tracker::http::routes(tracker.clone()))
             .configure(seeder::http::routes(seeder.clone()))
             .configure(accounts::http::routes(accounts.clone()))

@@ -149,6 +149,12 @@ async fn it_serves_what_the_ready_file_says_and_stops_when_told() -> anyhow::Res
         let reply: Value = reqwest::get(format!("{http}{path}")).await?.json().await?;
         assert_eq!(reply["error"]["code"], code, "{path}");
     }
+    let reply = reqwest::Client::new()
+        .post(format!("{http}/ws"))
+        .send()
+        .await?;
+    assert!(reply.status().is_client_error());
+    assert!(reply.json::<Value>().await?["error"]["code"].is_string());
     station.stop().await
 }
 

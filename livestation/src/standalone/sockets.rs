@@ -8,6 +8,9 @@ use tokio::net::TcpListener;
 
 use super::Args;
 
+/// A crowd comes at once; the standard library would let 128 of it in.
+const HTTP_BACKLOG: i32 = 1024;
+
 /// The sockets.
 pub(super) struct Sockets {
     pub(super) http: std::net::TcpListener,
@@ -36,7 +39,11 @@ pub(super) struct Addresses {
 impl Sockets {
     pub(super) async fn bind(args: &Args) -> anyhow::Result<Self> {
         let http = std::net::TcpListener::bind(args.http)
-            .and_then(|listener| listener.set_nonblocking(true).map(|()| listener))
+            .and_then(|listener| {
+                listener.set_nonblocking(true)?;
+                socket2::SockRef::from(&listener).listen(HTTP_BACKLOG)?;
+                Ok(listener)
+            })
             .with_context(|| format!("--http {}", args.http))?;
         let rtmp = TcpListener::bind(args.rtmp)
             .await
