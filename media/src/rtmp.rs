@@ -264,11 +264,9 @@ impl Session {
                 self.put_command(0, amf::Writer::command("_result", transaction).null());
             }
             "publish" => return self.on_publish(values.get(3)).map(Some),
-            "FCUnpublish" | "deleteStream" | "closeStream" => {
-                if self.phase == Phase::Publishing {
-                    self.phase = Phase::Closed;
-                    return Ok(Some(Event::Unpublish));
-                }
+            "FCUnpublish" | "deleteStream" | "closeStream" if self.phase == Phase::Publishing => {
+                self.phase = Phase::Closed;
+                return Ok(Some(Event::Unpublish));
             }
             "play" | "play2" => return Err(Error::NotPublishing),
             _ => {}
