@@ -15,7 +15,7 @@ use boot::{
     units::{Rate, parse_duration, parse_rate},
 };
 use native::{
-    host::Played,
+    host::{Played, Snapshot},
     shaper::{Inside, Line},
     stats::Figures,
     ticket::Address,
@@ -23,10 +23,7 @@ use native::{
 };
 use overlay_core::{
     PeerId,
-    peer::{
-        Event,
-        stats::{State, Stats},
-    },
+    peer::{Event, stats::State},
     wire::ByteCounts,
 };
 use tokio::{
@@ -109,14 +106,17 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     drop(seated);
     let code = oversee(&args, &mut arrivals, &mut seats, &shutdown).await;
     leave.cancel();
-    let _ = time::timeout(LAST_WORDS, async { while seats.join_next().await.is_some() {} }).await;
+    let _ = time::timeout(LAST_WORDS, async {
+        while seats.join_next().await.is_some() {}
+    })
+    .await;
     Ok(code.into())
 }
 
 /// A viewer that has its ticket and its socket.
 struct Arrival {
     peer: PeerId,
-    stats: watch::Receiver<Stats>,
+    stats: watch::Receiver<Snapshot>,
 }
 
 /// Shows and writes figures each second until there is nothing left to see.
@@ -262,7 +262,8 @@ fn line(expected: usize, viewers: &[Arrival]) -> String {
     let (mut stalls, mut played, mut seeder) = (0, 0, 0);
     let mut lags = Vec::with_capacity(viewers.len());
     for viewer in viewers {
-        let stats = viewer.stats.borrow();
+        let snapshot = viewer.stats.borrow();
+        let stats = &snapshot.stats;
         playing += usize::from(stats.state == State::Playing);
         stalls += stats.stalls;
         played += stats.played_bytes;
@@ -270,7 +271,9 @@ fn line(expected: usize, viewers: &[Arrival]) -> String {
         lags.extend(stats.lag_p95.map(|lag| lag.as_millis()));
     }
     lags.sort_unstable();
-    let lag = lags.last().map_or("-".to_owned(), |lag| format!("{lag} ms"));
+    let lag = lags
+        .last()
+        .map_or("-".to_owned(), |lag| format!("{lag} ms"));
     let saved = if played > 0 {
         format!("{:.1} %", 100.0 * (1.0 - seeder as f64 / played as f64))
     } else {

@@ -17,7 +17,7 @@ use boot::{
     units::{Rate, parse_duration, parse_rate},
 };
 use native::{
-    host::Played,
+    host::{Played, Snapshot},
     outputs::{
         file::Output,
         http::{self, MAX_READERS, Served},
@@ -28,10 +28,7 @@ use native::{
     ticket::{self, Address, Ticket},
     viewer::{self, Viewer},
 };
-use overlay_core::peer::{
-    Event,
-    stats::{State, Stats},
-};
+use overlay_core::peer::{Event, stats::State};
 use serde::Serialize;
 use tokio::{sync::broadcast::error::RecvError, time};
 use tokio_util::sync::CancellationToken;
@@ -198,7 +195,7 @@ struct Player {
     stats_json: Option<PathBuf>,
     duration: Option<Duration>,
     peer: overlay_core::PeerId,
-    stats: tokio::sync::watch::Receiver<Stats>,
+    stats: tokio::sync::watch::Receiver<Snapshot>,
     said_waiting: bool,
 }
 
@@ -304,7 +301,7 @@ impl Player {
     }
 
     fn has_played(&self) -> bool {
-        self.stats.borrow().startup.is_some()
+        self.stats.borrow().stats.startup.is_some()
     }
 
     async fn write(&mut self, media: &Media, shutdown: &CancellationToken) -> anyhow::Result<()> {
@@ -354,7 +351,7 @@ impl Player {
     }
 
     fn say_waiting(&mut self) {
-        let waiting = self.stats.borrow().state == State::Waiting && !self.has_played();
+        let waiting = self.stats.borrow().stats.state == State::Waiting && !self.has_played();
         if waiting && !self.said_waiting {
             self.said_waiting = true;
             tracing::info!("the channel is not live: waiting for it");

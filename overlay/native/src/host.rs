@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 use self::member::Member;
 pub use self::{
     clock::Clock,
-    member::{Join, Played, Session},
+    member::{Join, Played, Session, Snapshot},
 };
 use crate::{
     link::{self, Channel, Event, Links, Role},
@@ -311,7 +311,13 @@ impl Host {
             }
             Command::Notice(swarm, Notice::Up) => (swarm, Input::TrackerUp),
             Command::Notice(swarm, Notice::Down) => (swarm, Input::TrackerDown),
-            Command::Notice(swarm, Notice::Message(message)) => (swarm, Input::Tracker(message)),
+            Command::Notice(swarm, Notice::Message(message)) => {
+                if let Some(member) = self.members.get_mut(&swarm) {
+                    member.on_tracker(core_now, message);
+                    self.pump(now);
+                }
+                return;
+            }
             Command::Epoch(swarm, epoch) => (swarm, Input::Epoch(epoch)),
             Command::Publish(swarm, header, pieces) => (swarm, Input::Publish { header, pieces }),
             Command::Http(swarm, bytes) => (swarm, Input::Http(bytes)),

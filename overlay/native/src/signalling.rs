@@ -32,6 +32,7 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
 /// session.
 const SILENCE: Duration = Duration::from_secs(30);
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
+const CLOSE_DEADLINE: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
@@ -91,24 +92,20 @@ pub async fn run(
     let mut pause = Pause::default();
     loop {
         let session = async {
-            let ticket = match ticket.take() {
-                Some(ticket) => ticket,
-                None => address.ticket().await.map_err(Broken::from)?,
+            let opening = open(&address, ticket.take());
+            let socket = tokio::select! {
+                socket = opening => socket?,
+                () = shutdown.cancelled() => return Ok(()),
             };
-            let socket = connect(&ticket).await?;
             pause.reset();
             if !notices.tell(Notice::Up).await {
                 return Ok(());
             }
-            let broken = pump(socket, &mut outgoing, &notices).await;
+            let broken = pump(socket, &mut outgoing, &notices, &shutdown).await;
             notices.tell(Notice::Down).await;
             broken
         };
-        let ended = tokio::select! {
-            ended = session => ended,
-            () = shutdown.cancelled() => return,
-        };
-        match ended {
+        match session.await {
             Ok(()) => return,
             Err(Broken::Denied(denial)) => {
                 notices.tell(Notice::Denied(denial)).await;
@@ -138,6 +135,13 @@ impl From<ticket::Error> for Broken {
             ticket::Error::Refused(said) => Self::Denied(Denial::Ticket(said)),
             other => Self::Lost(other.to_string()),
         }
+    }
+}
+
+async fn open(address: &Address, ticket: Option<Ticket>) -> Result<Socket, Broken> {
+    match ticket {
+        Some(ticket) => connect(&ticket).await,
+        None => connect(&address.ticket().await?).await,
     }
 }
 
@@ -176,13 +180,17 @@ async fn pump(
     mut socket: Socket,
     outgoing: &mut mpsc::Receiver<ToTracker>,
     notices: &Notices,
+    shutdown: &CancellationToken,
 ) -> Result<(), Broken> {
     let lost = |why: &str| Err(Broken::Lost(why.into()));
     loop {
         tokio::select! {
+            () = shutdown.cancelled() => {
+                let _ = time::timeout(CLOSE_DEADLINE, socket.close(None)).await;
+                return Ok(());
+            }
             message = outgoing.recv() => {
                 let Some(message) = message else {
-                    let _ = time::timeout(WRITE_DEADLINE, socket.close(None)).await;
                     return Ok(());
                 };
                 let frame = Frame::Binary(message.encode_to_vec().into());

@@ -3,12 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use overlay_core::{
-    PeerId,
-    peer::stats::{State, Stats},
-    wire::ByteCounts,
-};
+use overlay_core::{PeerId, peer::stats::State, wire::ByteCounts};
 use serde::Serialize;
+
+use crate::host::Snapshot;
 
 /// The whole object.
 #[derive(Clone, Debug, Serialize)]
@@ -39,6 +37,8 @@ pub struct Figures {
     pub rejected_pieces: u64,
     /// Who sent them.
     pub cut: Vec<String>,
+    /// Which peers are seeders.
+    pub seeders: Vec<String>,
 }
 
 /// Of the last 60 s, and of the last release.
@@ -90,7 +90,8 @@ pub struct Sent {
 impl Figures {
     /// From what a peer counts.
     #[must_use]
-    pub fn new(peer: PeerId, stats: &Stats) -> Self {
+    pub fn new(peer: PeerId, snapshot: &Snapshot) -> Self {
+        let stats = &snapshot.stats;
         Self {
             peer: peer.to_string(),
             state: match stats.state {
@@ -135,6 +136,7 @@ impl Figures {
                 .collect(),
             rejected_pieces: stats.rejected_pieces,
             cut: stats.cut.iter().map(PeerId::to_string).collect(),
+            seeders: snapshot.seeders.iter().map(PeerId::to_string).collect(),
         }
     }
 }
@@ -155,7 +157,7 @@ fn ms(span: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use overlay_core::StripeId;
+    use overlay_core::{StripeId, peer::stats::Stats};
 
     use super::*;
 
@@ -168,7 +170,11 @@ mod tests {
             children: vec![(StripeId::new(7).unwrap(), vec![PeerId(2)])],
             ..Stats::default()
         };
-        let json = serde_json::to_value(Figures::new(PeerId(3), &stats)).unwrap();
+        let snapshot = Snapshot {
+            stats,
+            seeders: vec![PeerId(1)],
+        };
+        let json = serde_json::to_value(Figures::new(PeerId(3), &snapshot)).unwrap();
         let kinds = serde_json::json!(
             {"media":0,"parity":0,"duplicate":0,"rescue":0,"control":0});
         let expected = serde_json::json!({
@@ -178,7 +184,7 @@ mod tests {
             "received": {"seeder": kinds, "peers": kinds},
             "sent": {"media":0,"parity":0,"duplicate":0,"control":0},
             "parents": {"0": "0000000000000001"}, "children": {"7": ["0000000000000002"]},
-            "rejected_pieces": 0, "cut": [],
+            "rejected_pieces": 0, "cut": [], "seeders": ["0000000000000001"],
         });
         assert_eq!(json, expected);
     }

@@ -10,12 +10,12 @@ use std::{
     time::Instant,
 };
 
-use overlay_core::{PeerId, Signed, peer::stats::Stats, tracker::Role};
+use overlay_core::{PeerId, Signed, tracker::Role};
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    host::{self, Clock, Command, Host, Join, Played, Session, SwarmId},
+    host::{self, Clock, Command, Host, Join, Played, Session, Snapshot, SwarmId},
     link::{self, address::Policy},
     shaper::{Line, Wire},
     signalling::{self, Notices},
@@ -66,7 +66,7 @@ pub struct Viewer {
     /// Media and events.
     pub played: broadcast::Receiver<Played>,
     /// Figures, renewed each second and at the end.
-    pub stats: watch::Receiver<Stats>,
+    pub stats: watch::Receiver<Snapshot>,
 }
 
 /// Its running part.
@@ -99,7 +99,7 @@ pub async fn open(config: Config, ticket: Ticket) -> Result<(Viewer, Running), E
     let (commands, receiver) = host::commands();
     let (tracker, from_core) = mpsc::channel(signalling::QUEUE_LEN);
     let (played, heard) = host::played();
-    let (stats, figures) = watch::channel(Stats::default());
+    let (stats, figures) = watch::channel(Snapshot::default());
     let peer = PeerId(random()?);
     let join = Box::new(Join {
         peer,

@@ -4,10 +4,10 @@
 use std::{sync::Arc, time::Duration};
 
 use native::{
-    host::{self, Command, Join, Session},
+    host::{self, Command, Join, Session, Snapshot},
     signalling,
 };
-use overlay_core::{PeerId, peer::stats::Stats, tracker::Role};
+use overlay_core::{PeerId, tracker::Role};
 use proto::{
     accounts,
     seeder::{Open, SeedReply, SeedRequest, seed_request::Kind, seeder_server},
@@ -66,8 +66,8 @@ impl Service {
             let Some(Kind::Generation(generation)) = request.kind else {
                 return Err(Error::BadRequest("generations must follow open").into());
             };
-            let pieces = generation.pieces.into_iter().map(Into::into).collect();
-            let publish = broadcast.generation(&turn.epoch, &generation.header, pieces)?;
+            let publish =
+                broadcast.generation(&turn.epoch, &generation.header, generation.pieces)?;
             self.command(publish).await?;
         }
         Ok(())
@@ -102,7 +102,7 @@ impl Service {
         let (tracker, outgoing) = mpsc::channel(signalling::QUEUE_LEN);
         // A seeder plays nothing.
         let (played, _) = host::played();
-        let (stats, _) = watch::channel(Stats::default());
+        let (stats, _) = watch::channel(Snapshot::default());
         let join = Join {
             peer: PeerId(random()?),
             role: Role::Seeder,

@@ -7,11 +7,14 @@ use overlay_core::{
     Instant, Peer, PeerId, Signed,
     peer::{self, Input, Output, Release, stats::Stats},
     tracker::Role,
-    wire::{self, ToTracker, to_tracker},
+    wire::{self, FromTracker, ToTracker, from_tracker, to_tracker},
 };
 use tokio::sync::{broadcast, mpsc, watch};
 
 use crate::{link::Channel, outputs::hub::Media, signalling::Denial};
+
+/// Seeders that are remembered for the figures.
+const MAX_SEEDERS: usize = 64;
 
 /// A peer to be.
 pub struct Join {
@@ -38,7 +41,16 @@ pub struct Session {
     /// Media and events. The oldest give way.
     pub played: broadcast::Sender<Played>,
     /// Figures, renewed each second.
-    pub stats: watch::Sender<Stats>,
+    pub stats: watch::Sender<Snapshot>,
+}
+
+/// A peer in figures, as it was within the last second.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// What the core counts.
+    pub stats: Stats,
+    /// Which peers are seeders, as the tracker last said.
+    pub seeders: Vec<PeerId>,
 }
 
 /// What comes out of a swarm.
@@ -63,6 +75,7 @@ pub(super) struct Member {
     peer: Peer<Signed>,
     scheme: Signed,
     session: Session,
+    seeders: Vec<PeerId>,
     pub(super) timeout: Instant,
     /// Its core has to be polled.
     pub(super) touched: bool,
@@ -82,6 +95,7 @@ impl Member {
             peer: Peer::new(now, join.scheme.clone(), config),
             scheme: join.scheme,
             session: join.session,
+            seeders: Vec::new(),
             timeout: now,
             touched: true,
         }
@@ -90,6 +104,25 @@ impl Member {
     pub(super) fn handle(&mut self, now: Instant, input: Input<Signed>) {
         self.peer.handle(now, input);
         self.touched = true;
+    }
+
+    /// The tracker says something.
+    pub(super) fn on_tracker(&mut self, now: Instant, message: FromTracker) {
+        match &message.kind {
+            Some(from_tracker::Kind::Welcome(welcome)) => self.note_seeders(&welcome.seeders),
+            Some(from_tracker::Kind::Introduce(list)) => self.note_seeders(&list.seeders),
+            _ => {}
+        }
+        self.handle(now, Input::Tracker(message));
+    }
+
+    fn note_seeders(&mut self, seeders: &[u64]) {
+        self.seeders = seeders
+            .iter()
+            .copied()
+            .map(PeerId)
+            .take(MAX_SEEDERS)
+            .collect();
     }
 
     pub(super) fn poll(&mut self) -> Output<Signed> {
@@ -138,6 +171,9 @@ impl Member {
     }
 
     pub(super) fn tell(&self, event: peer::Event) {
+        if event == peer::Event::Ended {
+            self.publish_stats();
+        }
         let _ = self.session.played.send(Played::Event(event));
     }
 
@@ -146,6 +182,9 @@ impl Member {
     }
 
     pub(super) fn publish_stats(&self) {
-        self.session.stats.send_replace(self.peer.stats());
+        self.session.stats.send_replace(Snapshot {
+            stats: self.peer.stats(),
+            seeders: self.seeders.clone(),
+        });
     }
 }

@@ -4,7 +4,10 @@
 //! The one rule: who merely claims an address in a blob cannot take it from who has proved
 //! it.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    net::SocketAddr,
+};
 
 use str0m::{
     ice::StunMessage,
@@ -31,8 +34,8 @@ impl Routes {
 
     /// The link's blob named this address.
     pub(super) fn claim(&mut self, address: SocketAddr, slot: usize) {
-        if !self.claimed.contains_key(&address) {
-            self.claimed.insert(address, slot);
+        if let Entry::Vacant(free) = self.claimed.entry(address) {
+            free.insert(slot);
             self.addresses.entry(slot).or_default().push(address);
         }
     }

@@ -13,12 +13,12 @@ use actix_web::{
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt, stream};
-use overlay_core::{PeerId, peer::stats::Stats};
+use overlay_core::PeerId;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use super::hub::{Hub, Part};
-use crate::stats::Figures;
+use crate::{host::Snapshot, stats::Figures};
 
 /// Progressive readers of one viewer.
 pub const MAX_READERS: usize = 16;
@@ -38,7 +38,7 @@ pub struct Served {
     /// The stream.
     pub hub: Hub,
     /// The figures.
-    pub stats: watch::Receiver<Stats>,
+    pub stats: watch::Receiver<Snapshot>,
 }
 
 /// Serves until the returned server is stopped. Poll it.
@@ -177,7 +177,7 @@ mod tests {
         for at in 0..4 {
             hub.push(&media(at * 1_000_000, at % 2 == 0));
         }
-        let (_figures, stats) = watch::channel(Stats::default());
+        let (_figures, stats) = watch::channel(Snapshot::default());
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let at = format!("http://{}", listener.local_addr().unwrap());
         let served = Served {
