@@ -27,6 +27,8 @@ let wake = () => {};
 async function watch() {
   let pause = RETRY_MS;
   for (;;) {
+    // The figures tell when it goes live; now and then one looks for oneself.
+    if (!live) await woken(pause === RETRY_MS ? RETRY_MS : RETRY_MAX_MS);
     try {
       await playOnce();
       pause = RETRY_MS;
@@ -38,9 +40,13 @@ async function watch() {
     }
     if (live) say("Reconnecting…", "");
     else say("Waiting for the broadcast", "It starts here by itself as soon as the channel goes live.");
-    await Promise.race([sleep(pause), new Promise((done) => (wake = done))]);
+    if (live) await woken(pause);
     pause = Math.min(RETRY_MAX_MS, pause * 1.6);
   }
+}
+
+function woken(ms) {
+  return Promise.race([sleep(ms), new Promise((done) => (wake = done))]);
 }
 
 async function playOnce() {

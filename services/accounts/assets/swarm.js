@@ -3,7 +3,7 @@
 "use strict";
 
 class SwarmPicture {
-  static STRANDS_MAX = 900;
+  static STRANDS_MAX = 600;
 
   constructor(canvas) {
     this.canvas = canvas;
@@ -14,6 +14,10 @@ class SwarmPicture {
     this.still = matchMedia("(prefers-reduced-motion: reduce)");
     this.dark = matchMedia("(prefers-color-scheme: dark)");
     this.seen = true;
+    this.chosen = null;
+    canvas.addEventListener("pointermove", (event) => this.choose(event));
+    canvas.addEventListener("pointerdown", (event) => this.choose(event));
+    canvas.addEventListener("pointerleave", () => (this.chosen = null));
     new IntersectionObserver(([entry]) => {
       this.seen = entry.isIntersecting;
     }).observe(canvas);
@@ -72,7 +76,7 @@ class SwarmPicture {
       const angle = ((i + 0.5) / ordered.length) * 2 * Math.PI - Math.PI / 2;
       const spread = Math.min(1, most - least);
       const within = spread > 0.05 ? (peer.depth - least) / (most - least) : 0.5;
-      const r = 0.66 + 0.28 * spread * (2 * within - 1);
+      const r = 0.74 + 0.2 * spread * (2 * within - 1);
       peer.tx = r * Math.cos(angle);
       peer.ty = r * Math.sin(angle);
     });
@@ -92,6 +96,17 @@ class SwarmPicture {
       sum += steps;
     }
     return sum / peer.parents.length;
+  }
+
+  // The peer under the pointer: its lines are drawn, the others fade.
+  choose(event) {
+    const box = this.canvas.getBoundingClientRect();
+    let nearest = 22;
+    this.chosen = null;
+    for (const peer of this.peers.values()) {
+      const distance = Math.hypot(peer.px + box.left - event.clientX, peer.py + box.top - event.clientY);
+      if (distance < nearest) [nearest, this.chosen] = [distance, peer.id];
+    }
   }
 
   frame(now) {
@@ -115,11 +130,13 @@ class SwarmPicture {
     pen.clearRect(0, 0, width, height);
     const rx = Math.max(40, Math.min(width / 2 - 26, height * 0.95));
     const ry = height / 2 - 26;
-    const at = (peer) => [width / 2 + peer.x * rx, height / 2 + peer.y * ry];
+    const at = (peer) => [peer.px, peer.py];
     const ease = this.still.matches ? 1 : 0.12;
     for (const peer of this.peers.values()) {
       peer.x += (peer.tx - peer.x) * ease;
       peer.y += (peer.ty - peer.y) * ease;
+      peer.px = width / 2 + peer.x * rx;
+      peer.py = height / 2 + peer.y * ry;
     }
     this.rings(width / 2, height / 2, rx, ry);
     this.drawEdges(now, at);
@@ -139,9 +156,11 @@ class SwarmPicture {
 
   // Few lines: a strand for each stripe. Many: one for each parent and child, without pieces.
   drawEdges(now, at) {
-    const strands = this.edges.reduce((sum, edge) => sum + edge.stripes.length, 0);
+    const near = ({ from, to }) => from.id === this.chosen || to.id === this.chosen;
+    const edges = this.peers.has(this.chosen) ? this.edges.filter(near) : this.edges;
+    const strands = edges.reduce((sum, edge) => sum + edge.stripes.length, 0);
     const crowd = strands > SwarmPicture.STRANDS_MAX;
-    for (const { from, to, stripes } of this.edges) {
+    for (const { from, to, stripes } of edges) {
       const drawn = crowd ? stripes.slice(0, 1) : stripes;
       drawn.forEach((stripe, i) => {
         const bend = 0.1 + 0.055 * (i - (drawn.length - 1) / 2);
@@ -171,12 +190,14 @@ class SwarmPicture {
 
   drawPeers(now, at) {
     const { pen } = this;
+    const crowded = Math.min(1, 3.4 / Math.sqrt(this.peers.size + 1));
+    const size = crowded * Math.min(1, 0.45 + this.canvas.clientWidth / 1200);
     const ink = this.dark.matches ? "#eef2ff" : "#10162a";
     for (const peer of this.peers.values()) {
       const [x, y] = at(peer);
       const seeder = peer.role === "seeder";
       const grown = Math.min(1, (now - peer.born) / 500);
-      const r = Math.max(0, grown) * (seeder ? 13 : Math.min(9, 3.6 + 0.35 * peer.children));
+      const r = Math.max(0, grown) * (seeder ? 12 : size * Math.min(10, 4.5 + 0.3 * peer.children));
       const beat = seeder && !this.still.matches ? 4 + 3 * Math.sin(now / 450) : 3;
       pen.fillStyle = seeder ? "#5eead433" : this.dark.matches ? "#ffffff14" : "#10162a10";
       pen.beginPath();
@@ -186,13 +207,27 @@ class SwarmPicture {
       pen.beginPath();
       pen.arc(x, y, r, 0, 7);
       pen.fill();
+      if (peer.id === this.chosen && !seeder) this.label(peer, x, y - 16);
       if (seeder) {
         pen.fillStyle = this.dark.matches ? "#8f9bbb" : "#5c6580";
         pen.font = "600 11px system-ui, sans-serif";
         pen.textAlign = "center";
-        pen.fillText("seeder", x, y + 32);
+        pen.fillText("seeder", x, y + 30);
       }
     }
+  }
+
+  label(peer, x, y) {
+    const { pen } = this;
+    const text = `gets ${peer.parents.length} stripes, hands on ${peer.children}`;
+    pen.font = "600 12px system-ui, sans-serif";
+    const half = pen.measureText(text).width / 2;
+    const middle = Math.min(Math.max(x, half + 10), this.canvas.clientWidth - half - 10);
+    pen.textAlign = "center";
+    pen.fillStyle = this.dark.matches ? "#080c18d9" : "#ffffffe6";
+    pen.fillRect(middle - half - 8, y - 14, 2 * half + 16, 21);
+    pen.fillStyle = this.dark.matches ? "#eef2ff" : "#10162a";
+    pen.fillText(text, middle, y);
   }
 
   empty(x, y) {

@@ -111,3 +111,25 @@ fn wall_us() -> u64 {
         .unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::swarm::{Crash, Figures};
+
+    #[tokio::test]
+    async fn a_swarm_that_died_is_begun_anew() -> anyhow::Result<()> {
+        let arbiter = boot::actors::arbiter()?;
+        let registry = Registry::new(arbiter, Config::default(), Duration::from_secs(60));
+        let first = registry.enter([1; 16], "demo")?;
+        assert!(first.send(Crash).await.is_err());
+        while first.connected() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        assert!(registry.find("demo").is_none());
+        let second = registry.enter([1; 16], "demo")?;
+        assert!(second.send(Figures::Stats).await.is_ok());
+        assert!(registry.find("demo").is_some());
+        Ok(())
+    }
+}

@@ -249,6 +249,21 @@ impl Handler<Figures> for Swarm {
     }
 }
 
+/// Kills the actor, as a broken invariant would.
+#[cfg(test)]
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Crash;
+
+#[cfg(test)]
+impl Handler<Crash> for Swarm {
+    type Result = ();
+
+    fn handle(&mut self, _: Crash, _: &mut Self::Context) {
+        panic!("killed by the test");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use overlay_core::{
