@@ -85,6 +85,14 @@ pub(crate) struct Args {
     /// What the seeder sends at most, all viewers together
     #[arg(long, env = "LIVESTATION_SEEDER_UPLOAD_MAX", value_name = "RATE", default_value = "100Mbps", value_parser = parse_rate)]
     seeder_upload_max: Rate,
+    /// How many viewers may watch from one address
+    #[arg(
+        long,
+        env = "LIVESTATION_VIEWERS_PER_ADDRESS",
+        value_name = "N",
+        default_value_t = 512
+    )]
+    viewers_per_address: usize,
     /// The station as viewers reach it, such as https://live.example; else as they asked
     #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL")]
     public_url: Option<String>,
@@ -167,7 +175,10 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
     let tracker = tracker::Service::new(
         tracker::Config {
             tickets: accounts.ticket_verifier(),
-            limits: tracker::Limits::default(),
+            limits: tracker::Limits {
+                sessions_per_address: args.viewers_per_address,
+                ..tracker::Limits::default()
+            },
             swarm: overlay_core::tracker::Config::default(),
         },
         hosts.stop(),
