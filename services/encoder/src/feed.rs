@@ -10,12 +10,15 @@ use proto::seeder::{
 };
 use tokio::{
     sync::{broadcast, mpsc},
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
 
-use crate::{Error, MAX_MESSAGE_LEN, STREAM_WINDOW};
+use crate::Error;
 
 /// Generations that wait for a seeder: 6 s, three times the play-out delay.
 pub(crate) const QUEUE: usize = 32;
@@ -43,8 +46,8 @@ pub(crate) struct Feed {
 enum Ended {
     /// All is delivered and no more will come.
     Done,
-    /// The seeder is gone or stuck.
-    Broken,
+    /// The seeder is gone, or refuses, or is stuck.
+    Broken(Option<Status>),
 }
 
 impl Feed {
@@ -59,18 +62,20 @@ impl Feed {
 
     /// Runs until the channel's ring is closed and all of it given, or the seeder is away
     /// then.
-    pub(crate) async fn run(mut self, endpoint: Endpoint) {
+    pub(crate) async fn run(mut self, seeder: Endpoint) {
         let mut backoff = BACKOFF_MIN;
         let mut goodbyes = 0;
         loop {
-            if let Ok(channel) = endpoint.connect().await {
-                let taken = self.dropped;
-                match self.call(channel).await {
+            let began = Instant::now();
+            // Connected first, so that nothing is given to a seeder that is away.
+            if let Ok(connected) = seeder.connect().await {
+                match self.call(connected).await {
                     Ended::Done => return,
-                    Ended::Broken => tracing::warn!("seeder lost; connecting again"),
-                }
-                if self.dropped == taken {
-                    backoff = BACKOFF_MIN;
+                    Ended::Broken(Some(status)) => {
+                        let (code, reason) = (status.code(), status.message());
+                        tracing::warn!(?code, reason, "seeder lost");
+                    }
+                    Ended::Broken(None) => tracing::warn!("seeder stuck"),
                 }
             }
             goodbyes += u32::from(self.generations.is_closed());
@@ -78,36 +83,39 @@ impl Feed {
                 tracing::warn!("a seeder was away when the broadcast ended");
                 return;
             }
+            if began.elapsed() > BACKOFF_MAX {
+                backoff = BACKOFF_MIN;
+            }
             sleep(backoff).await;
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
     }
 
-    async fn call(&mut self, channel: Channel) -> Ended {
-        let mut client = SeederClient::new(channel)
-            .max_encoding_message_size(MAX_MESSAGE_LEN)
-            .max_decoding_message_size(MAX_MESSAGE_LEN);
+    async fn call(&mut self, seeder: Channel) -> Ended {
+        let mut client = SeederClient::new(seeder)
+            .max_encoding_message_size(boot::grpc::MESSAGE_MAX)
+            .max_decoding_message_size(boot::grpc::MESSAGE_MAX);
         let (requests, stream) = mpsc::channel(UNDER_WAY);
         let open = request(Kind::Open(self.open.clone()));
-        if requests.send(open).await.is_err() {
-            return Ended::Broken;
-        }
+        // The queue is new: there is room.
+        let _ = requests.try_send(open);
         let call = client.seed(ReceiverStream::new(stream));
         tokio::pin!(call);
         loop {
             tokio::select! {
-                _ = &mut call => return Ended::Broken,
+                ended = &mut call => return Ended::Broken(ended.err()),
                 more = self.give(&requests) => match more {
                     Ok(true) => {}
                     Ok(false) => break,
-                    Err(()) => return Ended::Broken,
+                    Err(()) => return Ended::Broken(None),
                 },
             }
         }
         drop(requests);
         match timeout(GOODBYE, call).await {
             Ok(Ok(_)) => Ended::Done,
-            _ => Ended::Broken,
+            Ok(Err(status)) => Ended::Broken(Some(status)),
+            Err(_) => Ended::Broken(None),
         }
     }
 
@@ -137,12 +145,14 @@ fn request(kind: Kind) -> SeedRequest {
     SeedRequest { kind: Some(kind) }
 }
 
-/// How a service of ours is reached.
+/// How a seeder is reached.
+///
+/// # Errors
+/// When `url` is none.
 pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Error> {
     Ok(Endpoint::from_shared(url.to_owned())?
-        .connect_timeout(Duration::from_secs(2))
+        .connect_timeout(Duration::from_secs(1))
         .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
         .http2_keep_alive_interval(Duration::from_secs(5))
         .keep_alive_timeout(Duration::from_secs(5)))
 }

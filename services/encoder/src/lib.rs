@@ -17,7 +17,6 @@ use std::time::Duration;
 use proto::encoder::encoder_server::EncoderServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{Server, server::TcpIncoming};
 
 use registry::Registry;
 
@@ -83,11 +82,6 @@ impl From<Error> for tonic::Status {
     }
 }
 
-/// Longest gRPC message, both ways: a coded generation is at most 1.2 MiB.
-const MAX_MESSAGE_LEN: usize = 4 * 1024 * 1024;
-/// What HTTP/2 may have under way on a stream: a generation, so that none waits for a
-/// round trip.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 /// How long stopping waits for the channels' last generations to be delivered.
 const DRAIN: Duration = Duration::from_secs(8);
 
@@ -102,17 +96,10 @@ pub async fn serve(
 ) -> Result<(), Error> {
     let registry = Registry::new(config, shutdown.clone())?;
     let service = EncoderServer::new(grpc::Service::new(registry.clone()))
-        .max_decoding_message_size(MAX_MESSAGE_LEN)
-        .max_encoding_message_size(MAX_MESSAGE_LEN);
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let served = Server::builder()
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(4 * STREAM_WINDOW)
-        .http2_keepalive_interval(Some(Duration::from_secs(10)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(5)))
-        .add_service(service)
-        .serve_with_incoming_shutdown(incoming, shutdown.clone().cancelled_owned())
-        .await;
+        .max_decoding_message_size(boot::grpc::MESSAGE_MAX)
+        .max_encoding_message_size(boot::grpc::MESSAGE_MAX);
+    let router = boot::grpc::server().add_service(service);
+    let served = boot::grpc::serve(router, listener, shutdown.clone()).await;
     shutdown.cancel();
     if tokio::time::timeout(DRAIN, registry.drained())
         .await

@@ -42,7 +42,7 @@ const OPENED: Duration = Duration::from_secs(4);
 
 impl Registry {
     pub(crate) fn new(config: Config, shutdown: CancellationToken) -> Result<Self, Error> {
-        let accounts = AccountsClient::new(endpoint(&config.accounts)?.connect_lazy());
+        let accounts = AccountsClient::new(boot::grpc::connect_lazy(&config.accounts)?);
         let seeders = config.seeders.iter().map(|url| endpoint(url));
         Ok(Self(Arc::new(Shared {
             accounts,

@@ -14,7 +14,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
 use connection::Connection;
 use gate::Gate;
@@ -91,8 +91,6 @@ struct Shared {
 const DRAIN: Duration = Duration::from_secs(8);
 /// After the operating system refuses a socket (out of descriptors), let some close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What HTTP/2 may have under way on a stream.
-const STREAM_WINDOW: u32 = 2 * 1024 * 1024;
 
 /// Serves RTMP until `shutdown`; broadcasters are then told and closed, and may return to
 /// another ingest within the encoder's window.
@@ -107,8 +105,8 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         limits: config.limits,
         gate: Gate::new(config.limits),
-        accounts: connect(&config.accounts)?,
-        encoder: connect(&config.encoder)?,
+        accounts: boot::grpc::connect_lazy(&config.accounts)?,
+        encoder: boot::grpc::connect_lazy(&config.encoder)?,
         shutdown: shutdown.clone(),
     });
     let tasks = TaskTracker::new();
@@ -133,14 +131,4 @@ pub async fn serve(
         tracing::warn!("stopped before every broadcaster was told");
     }
     Ok(())
-}
-
-fn connect(url: &str) -> Result<Channel, Error> {
-    Ok(Endpoint::from_shared(url.to_owned())?
-        .connect_timeout(Duration::from_secs(2))
-        .tcp_nodelay(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(5))
-        .connect_lazy())
 }

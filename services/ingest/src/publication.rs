@@ -40,8 +40,6 @@ const OPEN_DEADLINE: Duration = Duration::from_secs(4);
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// The encoder answers a close with what it has sealed.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
-/// Longest gRPC message, as the encoder has it.
-const MAX_MESSAGE_LEN: usize = 4 * 1024 * 1024;
 
 impl Publication {
     /// Opens a session with the encoder.
@@ -56,8 +54,8 @@ impl Publication {
 
     async fn try_open(encoder: transport::Channel, channel: Channel) -> Result<Self, Refusal> {
         let mut client = EncoderClient::new(encoder)
-            .max_encoding_message_size(MAX_MESSAGE_LEN)
-            .max_decoding_message_size(MAX_MESSAGE_LEN);
+            .max_encoding_message_size(boot::grpc::MESSAGE_MAX)
+            .max_decoding_message_size(boot::grpc::MESSAGE_MAX);
         let (fragments, requests) = mpsc::channel(QUEUE);
         let open = Kind::Open(Open {
             channel: Some(channel),
