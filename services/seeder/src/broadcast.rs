@@ -169,3 +169,95 @@ impl Broadcast {
         self.http.swap(0, Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use stripe::{EpochSigner, Meta, Shape};
+
+    use super::*;
+
+    const ID: ChannelId = ChannelId([1; 16]);
+
+    fn certificate(epoch: u64, key: &SigningKey) -> Vec<u8> {
+        let public_key = EpochSigner::new(ID, epoch, &[3; 32]).public_key();
+        let signed = EpochCertificate::signed_bytes(ID, epoch, &public_key);
+        let certificate = EpochCertificate {
+            channel: ID,
+            epoch,
+            public_key,
+            signature: key.sign(&signed).to_bytes(),
+        };
+        certificate.to_bytes().to_vec()
+    }
+
+    fn key() -> SigningKey {
+        SigningKey::from_bytes(&[5; 32])
+    }
+
+    fn seeded() -> Broadcast {
+        let key = key().verifying_key().to_bytes();
+        Broadcast::new(ID, key, SwarmId(1), CancellationToken::new())
+    }
+
+    fn generation(epoch: u64, flags: Flags) -> (Vec<u8>, Vec<Bytes>) {
+        let body = Body {
+            init: Some(Bytes::from_static(b"init")),
+            media: Bytes::from(vec![8; 5000]),
+        };
+        let meta = Meta {
+            sequence: 0,
+            media_time_us: 0,
+            ingest_stamp_us: 1,
+            delay_ms: 1000,
+            flags,
+        };
+        let signer = EpochSigner::new(ID, epoch, &[3; 32]);
+        let sealed = signer.seal(meta, Shape::DEFAULT, &body.to_bytes());
+        let (header, pieces) = sealed.unwrap();
+        (header.to_bytes().to_vec(), pieces)
+    }
+
+    #[test]
+    fn a_later_encoder_takes_over_and_an_earlier_one_is_refused() {
+        let broadcast = seeded();
+        let first = broadcast.take_turn(&certificate(5, &key())).unwrap();
+        let second = broadcast.take_turn(&certificate(6, &key())).unwrap();
+        assert!(first.replaced.is_cancelled() && !second.replaced.is_cancelled());
+        let stale = broadcast.take_turn(&certificate(5, &key()));
+        assert!(matches!(stale, Err(Error::Stale)));
+        broadcast.end_turn(first.calls);
+        assert!(!broadcast.is_idle(second.calls));
+        broadcast.end_turn(second.calls);
+        assert!(broadcast.is_idle(second.calls) && !broadcast.is_idle(first.calls));
+    }
+
+    #[test]
+    fn an_epoch_of_another_key_is_refused() {
+        let foreign = SigningKey::from_bytes(&[6; 32]);
+        let refused = seeded().take_turn(&certificate(5, &foreign));
+        assert!(matches!(refused, Err(Error::Uncertified(_))));
+    }
+
+    #[test]
+    fn generations_are_checked_and_reach_readers() {
+        let broadcast = seeded();
+        let turn = broadcast.take_turn(&certificate(5, &key())).unwrap();
+        let (header, pieces) = generation(5, Flags::KEYFRAME);
+        let mut reader = broadcast.hub.subscribe().unwrap();
+        let refused = |header: &[u8], pieces| broadcast.generation(&turn.epoch, header, pieces);
+        assert!(refused(&header[1..], pieces.clone()).is_err());
+        assert!(refused(&header, pieces[1..].to_vec()).is_err());
+        let mut long = pieces.clone();
+        long[3] = Bytes::from(vec![0; 70_000]);
+        assert!(refused(&header, long).is_err());
+        let (foreign, _) = generation(4, Flags::KEYFRAME);
+        assert!(matches!(
+            refused(&foreign, pieces.clone()),
+            Err(Error::Stale)
+        ));
+        assert!(reader.try_recv().is_err());
+        assert!(refused(&header, pieces).is_ok());
+        assert_eq!(reader.try_recv().unwrap().concat().len(), 4 + 5000);
+    }
+}
