@@ -159,6 +159,35 @@ async fn it_serves_what_the_ready_file_says_and_stops_when_told() -> anyhow::Res
 }
 
 #[tokio::test]
+async fn what_the_api_document_promises_is_there() -> anyhow::Result<()> {
+    boot::start()?;
+    let folder = tempfile::tempdir()?;
+    let station = Station::start(folder.path(), &[]).await?;
+    let http = station.field("http");
+    let client = reqwest::Client::new();
+    let document = client.get(format!("{http}/api/v1/openapi.json"));
+    let document: Value = document.send().await?.json().await?;
+    let paths = document["paths"].as_object().context("no paths")?;
+    ensure!(paths.len() >= 8);
+    for (path, operations) in paths {
+        let path = path.replace("{name}", "demo").replace("{channel}", "demo");
+        let url = format!("{http}{}", path.replace("{id}", "1"));
+        let operations = operations.as_object().context("no operations")?;
+        for method in operations.keys().filter(|key| *key != "parameters") {
+            let method = method.to_uppercase().parse()?;
+            let reply = client.request(method, &url).send().await?;
+            let body: Value = serde_json::from_str(&reply.text().await?).unwrap_or_default();
+            let code = body["error"]["code"].as_str().unwrap_or_default();
+            assert!(
+                !["not_found", "method_not_allowed"].contains(&code),
+                "{url}"
+            );
+        }
+    }
+    station.stop().await
+}
+
+#[tokio::test]
 async fn a_restart_shows_the_same_keys_and_keeps_them_private() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let first = Station::start(folder.path(), &[]).await?;
