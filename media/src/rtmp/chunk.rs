@@ -32,10 +32,11 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Of someone who has not shown a key: commands only.
+    /// Of someone who has not shown a key: commands only. Buffers may be twice as large as
+    /// what is in them, so this keeps a connection below 256 KiB.
     pub const STRANGER: Self = Self {
         message_len: 64 * 1024,
-        held_len: 128 * 1024,
+        held_len: 96 * 1024,
         chunk_streams: 16,
     };
     /// Of a broadcaster: a keyframe of a very good picture.

@@ -9,6 +9,8 @@ use tokio::{
     time::{Instant, sleep_until, timeout, timeout_at},
 };
 
+use tracing::Instrument;
+
 use crate::{
     Shared, authorize::authorize, gate::Visitor, publication::Publication, refusal::Refusal,
 };
@@ -17,13 +19,15 @@ use crate::{
 pub(crate) struct Connection {
     socket: TcpStream,
     session: Session,
-    buffer: Box<[u8; READ_LEN]>,
+    buffer: Vec<u8>,
     shared: Arc<Shared>,
     visitor: Visitor,
 }
 
-/// Bytes taken from the socket at once.
+/// Bytes taken from a broadcaster's socket at once.
 const READ_LEN: usize = 16 * 1024;
+/// And from a stranger's, of whom there may be many.
+const STRANGER_READ_LEN: usize = 4 * 1024;
 /// A peer must take our few answers within this.
 const WRITE_DEADLINE: Duration = Duration::from_secs(2);
 /// Who was refused may read why before the socket goes.
@@ -36,7 +40,7 @@ impl Connection {
         Self {
             socket,
             session: Session::new(),
-            buffer: Box::new([0; READ_LEN]),
+            buffer: vec![0; STRANGER_READ_LEN],
             shared,
             visitor,
         }
@@ -54,9 +58,14 @@ impl Connection {
     async fn serve(&mut self) -> Result<(), Refusal> {
         let mut publication = self.admit().await?;
         self.visitor.admit();
+        self.buffer.resize(READ_LEN, 0);
         self.session.accept();
-        let published = self.publish(&mut publication).await;
-        publication.log_counts();
+        let span = tracing::info_span!("publish", channel = publication.channel());
+        let published = self
+            .publish(&mut publication)
+            .instrument(span.clone())
+            .await;
+        span.in_scope(|| publication.log_counts());
         match published {
             Ok(()) => publication.close().await,
             Err(refusal) => {

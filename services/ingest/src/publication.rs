@@ -25,6 +25,7 @@ use crate::refusal::Refusal;
 
 /// One publish session.
 pub(crate) struct Publication {
+    channel: String,
     fragmenter: Fragmenter,
     fragments: mpsc::Sender<EncodeRequest>,
     replies: Streaming<EncodeReply>,
@@ -57,6 +58,7 @@ impl Publication {
             .max_encoding_message_size(boot::grpc::MESSAGE_MAX)
             .max_decoding_message_size(boot::grpc::MESSAGE_MAX);
         let (fragments, requests) = mpsc::channel(QUEUE);
+        let name = channel.name.clone();
         let open = Kind::Open(Open {
             channel: Some(channel),
         });
@@ -70,11 +72,17 @@ impl Publication {
             return Err(Refusal::Away("the encoder"));
         };
         Ok(Self {
+            channel: name,
             fragmenter: Fragmenter::new(opened.base_time_us),
             fragments,
             replies,
             broken: 0,
         })
+    }
+
+    /// The slug of the channel.
+    pub(crate) fn channel(&self) -> &str {
+        &self.channel
     }
 
     /// A video tag came.

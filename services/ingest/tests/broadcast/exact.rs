@@ -74,21 +74,88 @@ async fn a_broadcast_without_pictures_arrives_exactly() -> Result<()> {
     push_and_compare(&ffmpeg, 6.0, &codecs).await
 }
 
+#[tokio::test]
+async fn the_comparison_notices_damage() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let sent = folder.path().join("sent.flv");
+    let generations = push(&ffmpeg, 2.0, USUAL, &sent).await?;
+    let whole = [
+        without_the_end(&generations),
+        with_a_bit_flipped(&generations),
+        with_sound_late(&generations),
+    ];
+    for (kind, damaged) in whole.iter().enumerate() {
+        let came = folder.path().join("came.mp4");
+        write_out(damaged, &came)?;
+        ensure!(
+            compare_files(&sent, &came).await.is_err(),
+            "damage {kind} went unnoticed"
+        );
+    }
+    let came = folder.path().join("came.mp4");
+    write_out(&generations, &came)?;
+    compare_files(&sent, &came).await
+}
+
+fn without_the_end(generations: &[Generation]) -> Vec<Generation> {
+    let end = generations.iter().rposition(|g| !g.body.media.is_empty());
+    generations[..end.unwrap_or_default()].to_vec()
+}
+
+fn with_a_bit_flipped(generations: &[Generation]) -> Vec<Generation> {
+    let mut damaged = generations.to_vec();
+    let mut media = damaged[3].body.media.to_vec();
+    if let Some(last) = media.last_mut() {
+        *last ^= 1;
+    }
+    damaged[3].body.media = media.into();
+    damaged
+}
+
+/// Moves all sound by 5 ms.
+fn with_sound_late(generations: &[Generation]) -> Vec<Generation> {
+    let mut damaged = generations.to_vec();
+    for generation in &mut damaged {
+        let mut media = generation.body.media.to_vec();
+        for at in 8..media.len().saturating_sub(16) {
+            // The track's number ends where the box of its decode time begins.
+            if &media[at..at + 4] == b"tfdt" && media[at - 8..at - 4] == [0, 0, 0, 2] {
+                let time = &mut media[at + 8..at + 16];
+                let later = u64::from_be_bytes(time.try_into().expect("8 bytes")) + 221;
+                time.copy_from_slice(&later.to_be_bytes());
+            }
+        }
+        generation.body.media = media.into();
+    }
+    damaged
+}
+
 type Push = dyn Fn(f32, &[&str], &[&str]) -> process::Command;
 
-async fn push_and_compare(push: &Push, seconds: f32, codecs: &[&str]) -> Result<()> {
-    let stage = Stage::new(Duration::from_secs(60)).await?;
+async fn push_and_compare(command: &Push, seconds: f32, codecs: &[&str]) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let sent = folder.path().join("sent.flv");
     let came = folder.path().join("came.mp4");
+    let generations = push(command, seconds, codecs, &sent).await?;
+    assert_in_order(&generations)?;
+    write_out(&generations, &came)?;
+    assert_decodes(&came).await?;
+    compare_files(&sent, &came).await
+}
+
+/// Pushes to a stage and, in the same breath, to a file.
+async fn push(
+    command: &Push,
+    seconds: f32,
+    codecs: &[&str],
+    sent: &Path,
+) -> Result<Vec<Generation>> {
+    let stage = Stage::new(Duration::from_secs(60)).await?;
     let url = stage.publish_url(KEY);
     let tee = format!("[f=flv]{url}|[f=flv]{}", sent.display());
-    let codecs: Vec<&str> = ["-map", "0:v", "-map", "1:a"]
-        .iter()
-        .chain(codecs)
-        .copied()
-        .collect();
-    let pushed = push(seconds, &codecs, &["-f", "tee", &tee])
+    let inputs = ["-map", "0:v", "-map", "1:a"];
+    let codecs: Vec<&str> = inputs.iter().chain(codecs).copied().collect();
+    let pushed = command(seconds, &codecs, &["-f", "tee", &tee])
         .output()
         .await?;
     ensure!(
@@ -96,15 +163,14 @@ async fn push_and_compare(push: &Push, seconds: f32, codecs: &[&str]) -> Result<
         "{}",
         String::from_utf8_lossy(&pushed.stderr)
     );
-
     let paused = |all: &[Generation]| all.last().is_some_and(|last| last.has(Flags::PAUSE));
-    let generations = stage.until("the pause", paused).await?;
-    assert_in_order(&generations)?;
-    write_out(&generations, &came)?;
-    assert_decodes(&came).await?;
+    stage.until("the pause", paused).await
+}
+
+async fn compare_files(sent: &Path, came: &Path) -> Result<()> {
     let mut offsets = Vec::new();
     for kind in ["v", "a"] {
-        let (sent, came) = (packets(&sent, kind).await?, packets(&came, kind).await?);
+        let (sent, came) = (packets(sent, kind).await?, packets(came, kind).await?);
         compare(&sent, &came).with_context(|| format!("stream {kind}"))?;
         offsets.extend(sent.first().zip(came.first()).map(|(s, c)| c.dts - s.dts));
     }

@@ -66,21 +66,11 @@ async fn a_second_publisher_is_refused_and_the_first_goes_on() -> Result<()> {
 async fn an_unsupported_codec_is_named() -> Result<()> {
     let stage = stage().await?;
     // ffmpeg itself may notice the refusal before it reads the reason.
-    push_and_fail(&stage, KEY, &["-c:v", "flv1", "-an"]).await?;
-    let flv1: &[u8] = &[0x12, 0, 0, 0];
-    let refusal = Client::connect(stage.rtmp)
-        .await?
-        .publish_tag(KEY, 9, flv1)
-        .await?;
-    assert!(
-        refusal.contains("Sorenson H.263 is not supported"),
-        "{refusal}"
-    );
-    let refusal = Client::connect(stage.rtmp)
-        .await?
-        .publish_tag(KEY, 8, &[0x2f, 1])
-        .await?;
-    assert!(refusal.contains("MP3 is not supported"), "{refusal}");
+    let said = push_and_fail(&stage, KEY, &["-c:v", "flv1", "-an"]).await?;
+    assert!(said.contains("Sorenson H.263 is not supported"), "{said}");
+    let mp3 = ["-c:v", "libx264", "-c:a", "libmp3lame"];
+    let said = push_and_fail(&stage, KEY, &mp3).await?;
+    assert!(said.contains("MP3 is not supported"), "{said}");
     let refusal = Client::connect(stage.rtmp)
         .await?
         .publish_tag(KEY, 9, b"\x90hvc1")
@@ -101,5 +91,29 @@ async fn without_accounts_or_encoder_the_broadcaster_is_told() -> Result<()> {
         refusal.contains("account service is not available"),
         "{refusal}"
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_broadcaster_is_told_when_the_server_stops() -> Result<()> {
+    let stage = stage().await?;
+    let mut client = Client::connect(stage.rtmp).await?;
+    let accepted = client.publish(KEY).await?;
+    assert!(accepted.contains("NetStream.Publish.Start"), "{accepted}");
+    stage.stop();
+    let said = client.until_closed(Duration::from_secs(3)).await?;
+    assert!(said.contains("NetStream.Publish.Failed"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn when_the_encoder_does_not_read_the_socket_waits() -> Result<()> {
+    let (rtmp, _running) = crate::stage::ingest_with_a_stuck_encoder().await?;
+    let mut client = Client::connect(rtmp).await?;
+    let accepted = client.publish(KEY).await?;
+    assert!(accepted.contains("NetStream.Publish.Start"), "{accepted}");
+    let sent = client.flood(64 << 20, Duration::from_secs(2)).await?;
+    assert!(sent > 1 << 20, "{sent}");
+    assert!(sent < 40 << 20, "nothing held it back: {sent}");
     Ok(())
 }

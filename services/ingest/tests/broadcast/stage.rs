@@ -18,13 +18,18 @@ use proto::{
         AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest, Channel,
         accounts_server::{Accounts, AccountsServer},
     },
+    encoder::{
+        EncodeReply, EncodeRequest, Opened, encode_reply,
+        encoder_server::{Encoder, EncoderServer},
+    },
     seeder::{
         SeedReply, SeedRequest, seed_request,
         seeder_server::{Seeder, SeederServer},
     },
 };
 use stripe::{Body, ChannelId, EpochCertificate, EpochKey, Flags, Meta, SignedHeader};
-use tokio::{net::TcpListener, process, time::Instant};
+use tokio::{net::TcpListener, process, sync::mpsc, time::Instant};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
@@ -38,7 +43,7 @@ pub(crate) struct Stage {
     pub(crate) rtmp: SocketAddr,
     seeder: Received,
     pub(crate) authorizations: Arc<Mutex<u32>>,
-    _running: DropGuard,
+    running: DropGuard,
 }
 
 /// What the stand-in seeder was given, checked and decoded.
@@ -71,7 +76,7 @@ impl Stage {
             rtmp: ([127, 0, 0, 1], 0).into(),
             seeder: Received::default(),
             authorizations: Arc::default(),
-            _running: running.clone().drop_guard(),
+            running: running.clone().drop_guard(),
         };
         let accounts = AccountsServer::new(AccountsDouble(stage.authorizations.clone()));
         let accounts = serve(accounts).await?;
@@ -87,6 +92,11 @@ impl Stage {
         config.limits = limits;
         tokio::spawn(ingest::serve(config, listener, running));
         Ok(Self { rtmp, ..stage })
+    }
+
+    /// Stops ingest and encoder.
+    pub(crate) fn stop(self) {
+        drop(self.running);
     }
 
     pub(crate) fn publish_url(&self, key: &str) -> String {
@@ -214,6 +224,39 @@ pub(crate) async fn ingest_alone() -> Result<(SocketAddr, DropGuard)> {
     let config = ingest::Config::new(url(nowhere), url(nowhere));
     tokio::spawn(ingest::serve(config, listener, running.clone()));
     Ok((rtmp, running.drop_guard()))
+}
+
+/// An ingest whose encoder opens sessions and then reads nothing.
+pub(crate) async fn ingest_with_a_stuck_encoder() -> Result<(SocketAddr, DropGuard)> {
+    let running = CancellationToken::new();
+    let accounts = serve(AccountsServer::new(AccountsDouble(Arc::default()))).await?;
+    let encoder = serve(EncoderServer::new(StuckEncoder)).await?;
+    let (listener, rtmp) = listen().await?;
+    let config = ingest::Config::new(accounts, encoder);
+    tokio::spawn(ingest::serve(config, listener, running.clone()));
+    Ok((rtmp, running.drop_guard()))
+}
+
+struct StuckEncoder;
+
+#[tonic::async_trait]
+impl Encoder for StuckEncoder {
+    type EncodeStream = ReceiverStream<Result<EncodeReply, Status>>;
+
+    async fn encode(
+        &self,
+        request: Request<Streaming<EncodeRequest>>,
+    ) -> Result<Response<Self::EncodeStream>, Status> {
+        let (replies, stream) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let opened = encode_reply::Kind::Opened(Opened { base_time_us: 0 });
+            let opened = EncodeReply { kind: Some(opened) };
+            let _ = replies.send(Ok(opened)).await;
+            std::future::pending::<()>().await;
+            drop(request);
+        });
+        Ok(Response::new(ReceiverStream::new(stream)))
+    }
 }
 
 struct AccountsDouble(Arc<Mutex<u32>>);

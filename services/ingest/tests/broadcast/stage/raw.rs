@@ -25,6 +25,7 @@ pub(crate) struct Client {
     socket: TcpStream,
     writer: Writer,
     said: Vec<u8>,
+    stamp: u32,
 }
 
 impl Client {
@@ -35,6 +36,7 @@ impl Client {
             socket,
             writer: Writer::new(),
             said: Vec::new(),
+            stamp: 0,
         })
     }
 
@@ -65,6 +67,28 @@ impl Client {
         self.said.clear();
         self.send(kind, 1, Bytes::copy_from_slice(tag)).await?;
         self.until_status("onStatus").await
+    }
+
+    /// Publishes keyframes as fast as the server takes them; says how many bytes it took.
+    pub(crate) async fn flood(&mut self, most: usize, limit: Duration) -> Result<usize> {
+        const HEADER: &[u8] = b"\x17\0\0\0\0\x01\x42\0\x1e\xff\xe1\0\x08\x67\x42\0\x1e\xf4\x05\x01\xec\x01\0\x02\x68\xce";
+        self.send(9, 1, Bytes::from_static(HEADER)).await?;
+        let len: usize = 100_000;
+        let mut picture = b"\x17\x01\0\0\0".to_vec();
+        picture.extend((len as u32).to_be_bytes());
+        picture.resize(picture.len() + len, 0x65);
+        let picture = Bytes::from(picture);
+        let deadline = Instant::now() + limit;
+        let mut sent = 0;
+        while sent < most {
+            self.stamp += 33;
+            match timeout_at(deadline, self.send(9, 1, picture.clone())).await {
+                Ok(done) => done?,
+                Err(_) => break,
+            }
+            sent += picture.len();
+        }
+        Ok(sent)
     }
 
     /// All that the server says until it closes.
@@ -99,7 +123,7 @@ impl Client {
         let message = Message {
             kind,
             stream,
-            timestamp: 0,
+            timestamp: self.stamp,
             payload,
         };
         let mut out = BytesMut::new();
