@@ -1,7 +1,9 @@
 //! Stories of two and three programs on a virtual wire: every datagram arrives after a
 //! fixed delay, signals after twice that, and time jumps to whatever comes next.
 
-use super::*;
+use std::{collections::VecDeque, time::Instant};
+
+use super::{blob::Blob, *};
 
 const DELAY: Duration = Duration::from_millis(20);
 

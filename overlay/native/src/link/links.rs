@@ -1,0 +1,471 @@
+//! The links themselves: each datagram, deadline and signal goes to the one it is for, and
+//! everything a link has to say is collected. Owned by the driver.
+//!
+//! The one rule: whatever changes a link, [`Links::drain`] follows, at once or, when the
+//! socket is behind, as soon as it is not.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt::Debug,
+    hash::Hash,
+    net::SocketAddr,
+    time::Instant,
+};
+
+use super::{
+    Channel, Config, Error, Event, Role, Traffic, Transmit,
+    blob::{self, Blob},
+    route::Routes,
+    timers::Timers,
+    webrtc::{Identity, Step, Webrtc},
+};
+
+/// Datagrams that wait for the socket; beyond this links are not asked for more.
+const MAX_OUT: usize = 512;
+/// Events that wait for the owner; beyond this datagrams are dropped unread, as a full
+/// socket buffer would.
+const MAX_EVENTS: usize = 4096;
+/// Nonsense datagrams that a link outlives.
+const MAX_BAD: u32 = 64;
+
+/// All links of a program.
+pub struct Links<K> {
+    config: Config,
+    identity: Identity,
+    slots: Vec<Option<Entry<K>>>,
+    free: Vec<usize>,
+    by_key: HashMap<K, usize>,
+    pending: usize,
+    routes: Routes,
+    timers: Timers,
+    dirty: VecDeque<usize>,
+    out: VecDeque<Transmit>,
+    events: VecDeque<Event<K>>,
+    next_attempt: u64,
+    traffic: Traffic,
+}
+
+struct Entry<K> {
+    key: K,
+    transport: Webrtc,
+    attempt: u64,
+    ufrag: String,
+    /// The other end has described itself.
+    described: bool,
+    up: bool,
+    began: Instant,
+    last_received: Instant,
+    /// Written since the last report.
+    wrote: bool,
+    buffered: usize,
+    dirty: bool,
+    /// The owner has closed it and wants no event.
+    closed: bool,
+    bad: u32,
+    traffic: Traffic,
+    /// Of `traffic`, what [`Links::take_traffic`] has told.
+    told: Traffic,
+}
+
+impl<K: Copy + Eq + Hash + Debug> Links<K> {
+    /// No links yet. `seed` starts the numbering of attempts and should be random.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when no certificate can be made.
+    pub fn new(mut config: Config, seed: u64) -> Result<Self, Error> {
+        config.local.truncate(blob::MAX_CANDIDATES);
+        Ok(Self {
+            config,
+            identity: Identity::generate().ok_or(Error::Setup)?,
+            slots: Vec::new(),
+            free: Vec::new(),
+            by_key: HashMap::new(),
+            pending: 0,
+            routes: Routes::default(),
+            timers: Timers::default(),
+            dirty: VecDeque::new(),
+            out: VecDeque::new(),
+            events: VecDeque::new(),
+            next_attempt: seed,
+            traffic: Traffic::default(),
+        })
+    }
+
+    /// Offers a link to a peer. Does nothing if there is one, in whatever state.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`].
+    pub fn connect(&mut self, now: Instant, to: K, role: Role) -> Result<(), Error> {
+        if !self.by_key.contains_key(&to) {
+            let slot = self.insert(now, to, role)?;
+            self.describe(slot, None);
+            self.schedule(slot, None);
+        }
+        Ok(())
+    }
+
+    /// Takes a payload that the peer signalled. Two offers that cross answer each other; an
+    /// offer for a link that is already described replaces it.
+    ///
+    /// # Errors
+    /// [`Error`]; an existing link stays as it is.
+    pub fn signal(
+        &mut self,
+        now: Instant,
+        from: K,
+        role: Role,
+        payload: &[u8],
+    ) -> Result<(), Error> {
+        let blob = Blob::from_bytes(payload)?;
+        let waiting = self.by_key.get(&from).copied().filter(|slot| {
+            self.slots[*slot]
+                .as_ref()
+                .is_some_and(|entry| !entry.described)
+        });
+        match (waiting, blob.answers) {
+            (Some(slot), Some(attempt)) if self.attempt(slot) == Some(attempt) => {
+                self.accept(now, slot, &blob)
+            }
+            (_, Some(_)) => Ok(()),
+            (Some(slot), None) => self.accept(now, slot, &blob),
+            (None, None) => self.answer(now, from, role, &blob),
+        }
+    }
+
+    /// Writes a message. False if the link is not up or has no room: the caller keeps or
+    /// drops the message.
+    pub fn send(&mut self, to: K, channel: Channel, bytes: &[u8]) -> bool {
+        let Some(slot) = self.by_key.get(&to).copied() else {
+            return false;
+        };
+        let Some(entry) = self.slots[slot].as_mut().filter(|entry| entry.up) else {
+            return false;
+        };
+        let written = matches!(entry.transport.write(channel, bytes), Ok(true));
+        entry.wrote = true;
+        self.mark_dirty(slot);
+        written
+    }
+
+    /// Ends a link with a goodbye and without an event.
+    pub fn close(&mut self, now: Instant, to: K) {
+        let Some(slot) = self.by_key.get(&to).copied() else {
+            return;
+        };
+        if let Some(entry) = self.slots[slot].as_mut() {
+            entry.closed = true;
+            entry.transport.close();
+        }
+        self.drain(now, slot);
+        self.remove(slot);
+    }
+
+    /// Whether the link's channels are open.
+    #[must_use]
+    pub fn is_up(&self, to: K) -> bool {
+        self.by_key
+            .get(&to)
+            .and_then(|slot| self.slots[*slot].as_ref())
+            .is_some_and(|entry| entry.up)
+    }
+
+    /// The peers there are links with, in whatever state.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
+        self.slots.iter().flatten().map(|entry| entry.key)
+    }
+
+    /// How many links there are, in whatever state.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Whether there is no link.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_key.is_empty()
+    }
+
+    /// All links' bytes, those that are gone included.
+    #[must_use]
+    pub fn traffic(&self) -> Traffic {
+        self.traffic
+    }
+
+    /// What each link sent and received since this was last asked, where that is anything.
+    pub fn take_traffic(&mut self) -> impl Iterator<Item = (K, Traffic)> {
+        self.slots.iter_mut().flatten().filter_map(|entry| {
+            let fresh = Traffic {
+                sent: entry.traffic.sent - entry.told.sent,
+                received: entry.traffic.received - entry.told.received,
+            };
+            entry.told = entry.traffic;
+            (fresh != Traffic::default()).then_some((entry.key, fresh))
+        })
+    }
+
+    /// One link's bytes.
+    #[must_use]
+    pub fn traffic_of(&self, to: K) -> Option<Traffic> {
+        let slot = self.by_key.get(&to)?;
+        Some(self.slots[*slot].as_ref()?.traffic)
+    }
+
+    /// A datagram from the socket.
+    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+        if self.events.len() >= MAX_EVENTS {
+            return;
+        }
+        let Some(slot) = self.route(now, source, bytes) else {
+            return;
+        };
+        let local = self.local_for(source);
+        let Some(entry) = self.slots[slot].as_mut() else {
+            return;
+        };
+        self.traffic.received += bytes.len() as u64;
+        entry.traffic.received += bytes.len() as u64;
+        match entry.transport.receive(now, source, local, bytes) {
+            Ok(()) => entry.last_received = now,
+            Err(_) => entry.bad += 1,
+        }
+        if entry.bad > MAX_BAD {
+            self.remove(slot);
+        } else if self.out.len() < MAX_OUT {
+            self.drain(now, slot);
+        } else {
+            self.mark_dirty(slot);
+        }
+    }
+
+    /// Drives the links whose time has come.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(slot) = self.timers.pop_due(now) {
+            let (handshake, silence) = (self.config.handshake, self.config.silence);
+            let Some(entry) = self.slots[slot].as_mut() else {
+                continue;
+            };
+            let late = !entry.up && now >= entry.began + handshake;
+            let silent = entry.up && now >= entry.last_received + silence;
+            if late || silent || entry.transport.timeout(now).is_err() {
+                self.remove(slot);
+            } else {
+                self.drain(now, slot);
+            }
+        }
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    #[must_use]
+    pub fn next_timeout(&mut self) -> Option<Instant> {
+        self.timers.next()
+    }
+
+    /// The next datagram for the socket.
+    pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
+        loop {
+            if let Some(out) = self.out.pop_front() {
+                return Some(out);
+            }
+            let slot = self.dirty.pop_front()?;
+            self.drain(now, slot);
+        }
+    }
+
+    /// Whether [`Self::poll_event`] has something.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// The next event. Ask after every call that changes something.
+    pub fn poll_event(&mut self) -> Option<Event<K>> {
+        self.events.pop_front()
+    }
+
+    fn insert(&mut self, now: Instant, key: K, role: Role) -> Result<usize, Error> {
+        if self.by_key.len() >= self.config.max_links || self.pending >= self.config.max_pending {
+            return Err(Error::TooMany);
+        }
+        let mut transport = Webrtc::new(&self.identity, role, &self.config.local, now);
+        let ufrag = transport.ufrag();
+        self.next_attempt = self.next_attempt.wrapping_add(1);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.routes.add_ufrag(&ufrag, slot);
+        self.by_key.insert(key, slot);
+        self.pending += 1;
+        self.slots[slot] = Some(Entry {
+            key,
+            transport,
+            attempt: self.next_attempt,
+            ufrag,
+            described: false,
+            up: false,
+            began: now,
+            last_received: now,
+            wrote: false,
+            buffered: 0,
+            dirty: false,
+            closed: false,
+            bad: 0,
+            traffic: Traffic::default(),
+            told: Traffic::default(),
+        });
+        Ok(slot)
+    }
+
+    fn describe(&mut self, slot: usize, answers: Option<u64>) {
+        if let Some(entry) = self.slots[slot].as_mut() {
+            let blob = entry
+                .transport
+                .describe(entry.attempt, answers, &self.config.local);
+            self.events.push_back(Event::Signal {
+                to: entry.key,
+                payload: blob.to_bytes().into(),
+            });
+        }
+    }
+
+    fn answer(&mut self, now: Instant, from: K, role: Role, blob: &Blob) -> Result<(), Error> {
+        if let Some(old) = self.by_key.get(&from).copied() {
+            self.remove(old);
+        }
+        let slot = self.insert(now, from, role)?;
+        self.describe(slot, Some(blob.attempt));
+        self.accept(now, slot, blob)
+    }
+
+    fn accept(&mut self, now: Instant, slot: usize, blob: &Blob) -> Result<(), Error> {
+        let policy = self.config.policy;
+        let Some(entry) = self.slots[slot].as_mut() else {
+            return Ok(());
+        };
+        entry.described = true;
+        if entry.transport.accept(blob, policy).is_err() || entry.transport.timeout(now).is_err() {
+            self.remove(slot);
+            return Err(Error::Setup);
+        }
+        for address in blob.candidates.iter().filter(|at| policy.admits(**at)) {
+            self.routes.claim(*address, slot);
+        }
+        self.drain(now, slot);
+        Ok(())
+    }
+
+    fn attempt(&self, slot: usize) -> Option<u64> {
+        self.slots[slot].as_ref().map(|entry| entry.attempt)
+    }
+
+    fn route(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<usize> {
+        let local = self.local_for(source);
+        let slots = &self.slots;
+        self.routes.find(source, local, bytes, |slot, receive| {
+            slots[slot]
+                .as_ref()
+                .is_some_and(|entry| entry.transport.accepts(now, receive))
+        })
+    }
+
+    /// The address under which the link knows our socket. The socket does not say which one
+    /// a datagram came to; a loopback source can only have come to a loopback address.
+    fn local_for(&self, source: SocketAddr) -> SocketAddr {
+        let fits = |at: &&SocketAddr| {
+            at.is_ipv4() == source.is_ipv4() && at.ip().is_loopback() == source.ip().is_loopback()
+        };
+        let local = &self.config.local;
+        let found = local.iter().find(fits).or_else(|| local.first());
+        found.copied().unwrap_or(source)
+    }
+
+    fn mark_dirty(&mut self, slot: usize) {
+        if let Some(entry) = self.slots[slot].as_mut().filter(|entry| !entry.dirty) {
+            entry.dirty = true;
+            self.dirty.push_back(slot);
+        }
+    }
+
+    /// Takes everything out of a link.
+    fn drain(&mut self, now: Instant, slot: usize) {
+        loop {
+            let Some(entry) = self.slots[slot].as_mut() else {
+                return;
+            };
+            entry.dirty = false;
+            match entry.transport.poll() {
+                Ok(Step::Transmit(to, bytes)) => {
+                    entry.traffic.sent += bytes.len() as u64;
+                    self.traffic.sent += bytes.len() as u64;
+                    self.out.push_back(Transmit { to, bytes });
+                }
+                Ok(Step::Up) => {
+                    entry.up = true;
+                    entry.last_received = now;
+                    self.pending -= 1;
+                    self.events.push_back(Event::Up(entry.key));
+                }
+                Ok(Step::Received(channel, bytes)) => self.events.push_back(Event::Received {
+                    from: entry.key,
+                    channel,
+                    bytes,
+                }),
+                Ok(Step::Wait(at)) => {
+                    self.report_buffered(slot);
+                    self.schedule(slot, Some(at));
+                    return;
+                }
+                Ok(Step::Closed) | Err(_) => {
+                    self.remove(slot);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn report_buffered(&mut self, slot: usize) {
+        let Some(entry) = self.slots[slot].as_mut() else {
+            return;
+        };
+        if !entry.wrote && entry.buffered == 0 {
+            return;
+        }
+        let wrote = std::mem::take(&mut entry.wrote);
+        let bytes = entry.transport.buffered();
+        if wrote || bytes != entry.buffered {
+            entry.buffered = bytes;
+            self.events.push_back(Event::Buffered {
+                to: entry.key,
+                bytes,
+            });
+        }
+    }
+
+    fn schedule(&mut self, slot: usize, wanted: Option<Instant>) {
+        if let Some(entry) = &self.slots[slot] {
+            let limit = if entry.up {
+                entry.last_received + self.config.silence
+            } else {
+                entry.began + self.config.handshake
+            };
+            self.timers
+                .set(slot, wanted.map_or(limit, |at| at.min(limit)));
+        }
+    }
+
+    fn remove(&mut self, slot: usize) {
+        let Some(entry) = self.slots[slot].take() else {
+            return;
+        };
+        self.pending -= usize::from(!entry.up);
+        self.by_key.remove(&entry.key);
+        self.routes.forget(&entry.ufrag, slot);
+        self.timers.clear(slot);
+        self.dirty.retain(|other| *other != slot);
+        self.free.push(slot);
+        if !entry.closed {
+            self.events.push_back(Event::Down(entry.key));
+        }
+    }
+}
