@@ -214,6 +214,7 @@ impl Seat {
         let watching = async {
             let code = loop {
                 match viewer.played.recv().await {
+                    Ok(Played::Event(Event::Ended)) if !has_played(&viewer) => {}
                     Ok(Played::Event(Event::Ended)) | Err(RecvError::Closed) => break exit::DONE,
                     Ok(Played::Denied(denial)) => break single::denied(&denial),
                     Ok(Played::Event(Event::Refused { retry: false, .. })) => break exit::FAILED,
@@ -226,6 +227,11 @@ impl Seat {
         let ((), code) = tokio::join!(running, watching);
         code
     }
+}
+
+/// Who comes after the end of a broadcast waits for the next one.
+fn has_played(viewer: &viewer::Viewer) -> bool {
+    viewer.stats.borrow().stats.startup.is_some()
 }
 
 /// Spreads those who do not share evenly over the arrivals.

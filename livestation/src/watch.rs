@@ -321,7 +321,7 @@ impl Player {
         }
     }
 
-    fn on_event(&self, event: Event) -> anyhow::Result<Option<u8>> {
+    fn on_event(&mut self, event: Event) -> anyhow::Result<Option<u8>> {
         match event {
             Event::Started { after } => {
                 tracing::info!(after_ms = after.as_millis() as u64, "playing");
@@ -341,6 +341,8 @@ impl Player {
                     "the tracker refuses this viewer for now: trying again"
                 );
             }
+            // Who comes after the end waits for the next broadcast.
+            Event::Ended if !self.has_played() => self.say_waiting(),
             Event::Ended => {
                 tracing::info!("the broadcast is over");
                 return Ok(Some(exit::DONE));
@@ -351,7 +353,8 @@ impl Player {
     }
 
     fn say_waiting(&mut self) {
-        let waiting = self.stats.borrow().stats.state == State::Waiting && !self.has_played();
+        let state = self.stats.borrow().stats.state;
+        let waiting = matches!(state, State::Waiting | State::Ended) && !self.has_played();
         if waiting && !self.said_waiting {
             self.said_waiting = true;
             tracing::info!("the channel is not live: waiting for it");
