@@ -27,8 +27,6 @@ use tally::Tally;
 
 /// How often deficits, surpluses and reports are compared.
 const SETTLE: Duration = Duration::from_millis(500);
-/// Pairs that failed get another chance after this.
-const FORGIVE: Duration = Duration::from_secs(30);
 
 /// What a tracker is told at its start.
 #[derive(Clone, Debug)]
@@ -66,7 +64,6 @@ pub struct Tracker {
     tally: Tally,
     unsettled: bool,
     next_settle: Instant,
-    next_forgive: Instant,
     outputs: VecDeque<Output>,
 }
 
@@ -89,7 +86,6 @@ impl Tracker {
             tally: Tally::default(),
             unsettled: false,
             next_settle: now + SETTLE,
-            next_forgive: now + FORGIVE,
             outputs: VecDeque::new(),
             config,
         }
@@ -109,16 +105,11 @@ impl Tracker {
         if self.now >= self.next_settle {
             self.next_settle = self.now + SETTLE;
             self.reconcile();
-            self.unsettled = true;
+            self.settle(!self.unsettled);
+        } else if self.unsettled {
+            self.settle(false);
         }
-        if self.now >= self.next_forgive {
-            self.next_forgive = self.now + FORGIVE;
-            self.placement.forest.forgive();
-        }
-        if self.unsettled {
-            self.unsettled = false;
-            self.settle();
-        }
+        self.unsettled = false;
         self.tally.tick(self.now, &self.members);
     }
 
@@ -126,7 +117,7 @@ impl Tracker {
     pub fn poll(&mut self) -> Output {
         self.outputs
             .pop_front()
-            .unwrap_or_else(|| Output::Timeout(self.next_settle.min(self.next_forgive)))
+            .unwrap_or_else(|| Output::Timeout(self.next_settle))
     }
 
     /// Whether nobody is in the swarm.

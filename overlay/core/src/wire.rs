@@ -12,9 +12,9 @@ pub use message::{
     Channel, Control, MAX_MESSAGE_LEN, Message, PieceKind, PieceMessage, control, decode, encode,
 };
 pub use swarm::{
-    Bytes as ByteCounts, Complaint, Detached, Edge, FromTracker, Introduce, Join, Live,
-    MAX_SIGNAL_LEN, MAX_TRACKER_MESSAGE_LEN, Ping, Place, Pong, Refused, RefusedCode, Sent, Signal,
-    Status, Stream, ToTracker, Unplace, Welcome, from_tracker, to_tracker,
+    Bytes as ByteCounts, Complaint, DetachReason, Detached, Edge, FromTracker, Introduce, Join,
+    Live, MAX_SIGNAL_LEN, MAX_TRACKER_MESSAGE_LEN, Ping, Place, Pong, Refused, RefusedCode, Sent,
+    Signal, Status, Stream, ToTracker, Unplace, Welcome, from_tracker, to_tracker,
 };
 
 /// Why bytes from somebody else are not a message.

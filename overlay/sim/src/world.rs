@@ -139,9 +139,7 @@ impl World {
         let mut random = Random::new(seed);
         let mut network = Network::new(scenario.rtt, scenario.loss, random.next());
         network.add(scenario.seeder_bps);
-        let uplinks: Vec<u64> = (0..scenario.peers)
-            .map(|_| draw_uplink(&scenario.uplinks, random.unit()))
-            .collect();
+        let uplinks = draw_uplinks(&scenario.uplinks, scenario.peers, &mut random);
         uplinks.iter().for_each(|upload| network.add(*upload));
         let config = tracker::Config {
             seed: random.next(),
@@ -383,6 +381,12 @@ impl World {
         let len = message.wire_len();
         let reliable = message.channel() == Channel::Reliable;
         self.note(1, from, u64::from(to) << 32 | len as u64);
+        if let Some(host) = self.hosts.get_mut(&from).filter(|_| !reliable) {
+            // The line is faster than what the peer offers: its send buffer stays empty.
+            let peer = peer_id(to);
+            host.peer
+                .handle(self.now, Input::Buffered { peer, bytes: 0 });
+        }
         let arrival = self
             .network
             .send(self.now, (from, to), len, reliable, &mut self.random);
@@ -427,14 +431,6 @@ impl World {
                     received,
                 };
                 self.feed(number, traffic);
-                if let Some(host) = self.hosts.get_mut(&number).filter(|host| host.alive) {
-                    // The network has no send buffer that could fill.
-                    let buffered = Input::Buffered {
-                        peer: peer_id(other),
-                        bytes: 0,
-                    };
-                    host.peer.handle(self.now, buffered);
-                }
             }
         }
         self.at(self.now + TRAFFIC, Event::Traffic);
@@ -515,15 +511,21 @@ fn total(bytes: &overlay_core::wire::ByteCounts) -> u64 {
     bytes.media + bytes.parity + bytes.duplicate + bytes.rescue + bytes.control
 }
 
-fn draw_uplink(uplinks: &[(f64, u64)], at: f64) -> u64 {
-    let mut left = at;
-    for (share, rate) in uplinks {
-        if left < *share {
-            return *rate;
-        }
-        left -= share;
+/// Uplinks in exactly their shares, in random order.
+fn draw_uplinks(shares: &[(f64, u64)], peers: usize, random: &mut Random) -> Vec<u64> {
+    let at = |index: usize| {
+        let mut left = (index as f64 + 0.5) / peers as f64;
+        let found = shares.iter().find(|(share, _)| {
+            left -= share;
+            left < 0.0
+        });
+        found.or(shares.last()).map_or(0, |(_, rate)| *rate)
+    };
+    let mut uplinks: Vec<u64> = (0..peers).map(at).collect();
+    for last in (1..peers).rev() {
+        uplinks.swap(last, random.below(last as u64 + 1) as usize);
     }
-    uplinks.last().map_or(0, |(_, rate)| *rate)
+    uplinks
 }
 
 fn percentile(mut values: Vec<f64>, share: f64) -> f64 {

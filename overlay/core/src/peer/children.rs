@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::{PeerId, StripeId, StripeSet};
 
-/// Edges above its slots that a parent takes on, so that a make-before-break move finds
-/// room while the old child is still there.
+/// Edges above its slots that a parent takes on, at least and as a part of them: so that a
+/// make-before-break move finds room while the old child is still there, and because the
+/// tracker plans with rates that are steadier than what one peer measures.
 const SLACK: usize = 2;
+const SLACK_PART: usize = 4;
 
 /// The children, by stripe and by peer.
 #[derive(Debug, Default)]
@@ -33,7 +35,7 @@ impl Children {
         slots: usize,
     ) -> bool {
         let held = self.serves(peer, stripe);
-        if !held && self.edges >= slots + SLACK {
+        if !held && self.edges >= slots + SLACK.max(slots / SLACK_PART) {
             return false;
         }
         self.remove(peer, stripe);

@@ -18,14 +18,23 @@ use crate::{
     },
 };
 
-/// A pushed piece is worth nothing to anyone when it is so long past its stamp's due time.
-const PUSH_LIFE: Duration = Duration::from_millis(1500);
-/// No pull is queued while what waits already takes so long.
-const PULL_BACKLOG: Duration = Duration::from_millis(250);
+/// A piece waits so long at least before it is dropped,
+const PUSH_LIFE: Duration = Duration::from_millis(1000);
+/// and until so long after its generation was due here: a descendant may begin with it.
+const DUE_GRACE: Duration = Duration::from_millis(200);
+/// No more is resent to a new child while what waits already takes so long: it will pull
+/// the rest, and those who watch come first.
+const BACKFILL_WAIT: Duration = Duration::from_millis(600);
+/// A keyframe that is due so soon is a better beginning than the one before.
+const SOON: Duration = Duration::from_millis(250);
+/// No pull is queued while those that wait already take so long.
+const PULL_WAIT: Duration = Duration::from_millis(200);
 /// Longest time a pulled piece may wait.
 const MAX_WITHIN: Duration = Duration::from_millis(2000);
 /// A header is missed when a piece has waited for it so long.
 const HEADER_PATIENCE: Duration = Duration::from_millis(40);
+/// A newcomer lets its parents resend their stripes for so long before it pulls.
+const BACKFILL_PATIENCE: Duration = Duration::from_millis(400);
 /// What a partner has is asked again after this, while the player waits to begin.
 const HAVE_LIFE: Duration = Duration::from_millis(800);
 /// A header is asked for again after this.
@@ -193,7 +202,8 @@ impl<S: Scheme> Peer<S> {
             return;
         }
         self.pull.on_piece(from, sequence, stripe);
-        self.parents.on_piece(self.now, from, stripe, sequence);
+        let actions = self.parents.on_piece(self.now, from, stripe, sequence);
+        self.act(actions);
         let piece = message.piece.clone();
         let stored = self.window.store(self.now, sequence, stripe, piece);
         let duplicate = !matches!(stored, Some(Stored::Fresh { .. }));
@@ -234,6 +244,7 @@ impl<S: Scheme> Peer<S> {
 
     /// Queues a piece for the children of its stripe.
     fn push(&mut self, sequence: u64, stripe: StripeId, from: Option<PeerId>, facts: &Facts) {
+        let expires = self.expiry(facts);
         for child in self.children.of(stripe) {
             if Some(*child) == from {
                 continue;
@@ -248,7 +259,7 @@ impl<S: Scheme> Peer<S> {
                     Class::Leaf
                 },
                 len: facts.piece_len as usize,
-                expires: self.now + PUSH_LIFE,
+                expires,
                 what: Parcel {
                     stripe,
                     kind: PieceKind::Push,
@@ -301,11 +312,10 @@ impl<S: Scheme> Peer<S> {
                 }
             }
             Kind::Unsubscribe(unsubscribe) => {
+                // What waits for the child is sent all the same: its new parent may have
+                // come to the stripe after these pieces.
                 if let Some(stripe) = wire::stripe_of(unsubscribe.stripe) {
                     self.children.remove(from, stripe);
-                    self.uplink.retain(|item| {
-                        item.to != from || item.what.stripe != stripe || item.class == Class::Pull
-                    });
                 }
             }
             Kind::Have(have) => {
@@ -325,7 +335,7 @@ impl<S: Scheme> Peer<S> {
                 }
             }
             Kind::Pull(pull) => self.on_pull(from, &pull),
-            Kind::Busy(busy) => self.pull.on_busy(from, busy.sequence),
+            Kind::Busy(busy) => self.pull.on_busy(self.now, from, busy.sequence),
             Kind::HeaderRequest(request) => self.send_header(from, request.sequence),
         }
     }
@@ -352,28 +362,64 @@ impl<S: Scheme> Peer<S> {
     }
 
     fn backfill(&mut self, to: PeerId, stripe: StripeId, from_sequence: u64) {
-        let held: Vec<(u64, usize)> = self
+        let from_sequence = if from_sequence == 0 {
+            self.newcomer_entry()
+        } else {
+            from_sequence
+        };
+        let held: Vec<(u64, Facts)> = self
             .window
             .range(from_sequence..)
-            .filter_map(|(sequence, generation)| {
-                let piece = generation.piece(stripe)?;
-                Some((sequence, S::piece_len(piece)))
-            })
+            .filter(|(_, generation)| generation.piece(stripe).is_some())
+            .filter_map(|(sequence, generation)| Some((sequence, *generation.facts()?)))
             .collect();
-        for (sequence, len) in held {
-            self.send_header(to, sequence);
+        for (sequence, facts) in held {
+            if self.uplink.pull_wait() > BACKFILL_WAIT {
+                return;
+            }
+            if header_stripes(sequence, facts.n).contains(stripe) {
+                self.send_header(to, sequence);
+            }
             self.uplink.push(Item {
                 to,
                 sequence,
-                class: Class::Leaf,
-                len,
-                expires: self.now + PUSH_LIFE,
+                class: Class::Backfill,
+                len: facts.piece_len as usize,
+                expires: self.expiry(&facts),
                 what: Parcel {
                     stripe,
                     kind: PieceKind::Backfill,
                 },
             });
         }
+    }
+
+    /// The keyframe a newcomer will begin with: the latest that is due, or will be soon.
+    fn newcomer_entry(&self) -> u64 {
+        let soon = self.now + SOON;
+        let mut entry = None;
+        for (sequence, generation) in self.window.range(..) {
+            let Some(facts) = generation.facts() else {
+                continue;
+            };
+            if !facts.flags.has(stripe::Flags::KEYFRAME) {
+                continue;
+            }
+            let due = super::playout::due(facts, &self.clock);
+            if entry.is_some() && due.is_none_or(|due| due > soon) {
+                break;
+            }
+            entry = Some(sequence);
+        }
+        entry.unwrap_or(u64::MAX)
+    }
+
+    /// When a piece is worth nothing any more: a little after its generation is due, or
+    /// when somebody who begins with it has waited too long.
+    fn expiry(&self, facts: &Facts) -> crate::Instant {
+        let due = super::playout::due(facts, &self.clock);
+        let late = due.map_or(self.now, |due| due + DUE_GRACE);
+        late.max(self.now + PUSH_LIFE)
     }
 
     /// Edges the uplink can carry.
@@ -397,7 +443,7 @@ impl<S: Scheme> Peer<S> {
         let count = (pull.count as usize).min(32);
         let serve: Vec<StripeId> = asked.and(held).iter().take(count).collect();
         let seeder = self.config.role == Role::Seeder;
-        let affordable = self.uplink.backlog() <= PULL_BACKLOG
+        let affordable = self.uplink.pull_wait() <= PULL_WAIT
             && (!seeder || self.spend_rescue(serve.len() * len));
         if !self.uplink.shares() || serve.len() < count || !affordable {
             let busy = control::Busy {
@@ -493,6 +539,7 @@ impl<S: Scheme> Peer<S> {
             links: &self.links,
             from: from.max(self.window.floor()),
             starting,
+            patient_until: self.backfilled_by(),
             n: self.rate.shape().map_or(20, |(_, n)| n),
         };
         let asks = self.pull.tick(self.now, &view, &mut self.random);
@@ -508,10 +555,20 @@ impl<S: Scheme> Peer<S> {
         }
     }
 
+    /// Until when the parents' backfill is waited for.
+    fn backfilled_by(&self) -> crate::Instant {
+        let first = self
+            .window
+            .range(..)
+            .map(|(_, generation)| generation.seen)
+            .min();
+        first.map_or(self.now, |first| first + BACKFILL_PATIENCE)
+    }
+
     /// Where a newcomer begins: at the latest keyframe that is due, as its partners know it,
     /// unless the headers it has tell already.
     fn entry_of_partners(&mut self, own: Option<u64>) -> Option<u64> {
-        let soon = self.now + Duration::from_millis(250);
+        let soon = self.now + SOON;
         let due_of = |sequence: u64| {
             let facts = self.window.get(sequence)?.facts()?;
             super::playout::due(facts, &self.clock)

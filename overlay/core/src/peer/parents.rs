@@ -3,16 +3,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{Instant, PeerId, StripeId, wire};
+use crate::{
+    Instant, PeerId, StripeId,
+    wire::{self, DetachReason},
+};
 
 /// A link to a parent must open within this, handshakes included.
 const LINK_DEADLINE: Duration = Duration::from_secs(4);
 /// A parent must answer a subscription within this.
 const ANSWER_DEADLINE: Duration = Duration::from_millis(1000);
+/// A parent that is to replace another must bring its first piece within this.
+const FIRST_PIECE: Duration = Duration::from_millis(2000);
 /// A stripe without a parent is told to the tracker again after this.
 const REMIND: Duration = Duration::from_secs(2);
 /// A stripe is given up that has brought nothing for so long,
-const SILENT: Duration = Duration::from_millis(1200);
+const SILENT: Duration = Duration::from_millis(2500);
 /// while the broadcast went on by so many generations.
 const BEHIND: u64 = 4;
 
@@ -43,6 +48,7 @@ struct Current {
 struct Attempt {
     peer: PeerId,
     asked: bool,
+    accepted: bool,
     deadline: Instant,
 }
 
@@ -65,7 +71,7 @@ pub(super) enum Action {
     Detached {
         parent: PeerId,
         stripe: StripeId,
-        unreachable: bool,
+        reason: DetachReason,
     },
 }
 
@@ -134,7 +140,13 @@ impl Parents {
             {
                 slot.current = None;
                 if slot.attempt.is_none() {
-                    actions.extend(slot.fail(now, *stripe, peer, true, linked));
+                    actions.extend(slot.fail(
+                        now,
+                        *stripe,
+                        peer,
+                        DetachReason::Unreachable,
+                        linked,
+                    ));
                 }
             }
             if slot
@@ -142,7 +154,7 @@ impl Parents {
                 .as_ref()
                 .is_some_and(|attempt| attempt.peer == peer)
             {
-                actions.extend(slot.fail(now, *stripe, peer, true, linked));
+                actions.extend(slot.fail(now, *stripe, peer, DetachReason::Unreachable, linked));
             }
         }
         actions
@@ -178,24 +190,13 @@ impl Parents {
                 stripe,
             }];
         }
-        slot.attempt = None;
-        let newest = slot.current.as_ref().map_or(0, |current| current.newest);
-        let old = slot.current.replace(Current {
-            peer,
-            newest,
-            at: now,
-        });
-        let mut actions = vec![Action::Attached {
-            parent: peer,
-            stripe,
-        }];
-        if let Some(old) = old {
-            actions.push(Action::Unsubscribe {
-                parent: old.peer,
-                stripe,
-            });
+        // With a parent in place the move waits for the new one's first piece.
+        if let Some(attempt) = slot.attempt.as_mut().filter(|_| slot.current.is_some()) {
+            attempt.accepted = true;
+            attempt.deadline = now + FIRST_PIECE;
+            return Vec::new();
         }
-        actions
+        slot.switch(now, stripe, peer, 0)
     }
 
     /// A parent refused, or will be one no longer.
@@ -226,22 +227,32 @@ impl Parents {
             failed = true;
         }
         if failed {
-            slot.fail(now, stripe, peer, false, linked)
+            slot.fail(now, stripe, peer, DetachReason::Refused, linked)
         } else {
             Vec::new()
         }
     }
 
     /// A parent brought a piece.
-    pub(super) fn on_piece(&mut self, now: Instant, peer: PeerId, stripe: StripeId, sequence: u64) {
-        let current = self
-            .slots
-            .get_mut(&stripe)
-            .and_then(|slot| slot.current.as_mut());
-        if let Some(current) = current.filter(|current| current.peer == peer) {
+    pub(super) fn on_piece(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        stripe: StripeId,
+        sequence: u64,
+    ) -> Vec<Action> {
+        let Some(slot) = self.slots.get_mut(&stripe) else {
+            return Vec::new();
+        };
+        if let Some(current) = slot.current.as_mut().filter(|current| current.peer == peer) {
             current.at = now;
             current.newest = current.newest.max(sequence);
         }
+        let new = slot.attempt.as_ref();
+        if new.is_some_and(|attempt| attempt.peer == peer && attempt.accepted) {
+            return slot.switch(now, stripe, peer, sequence);
+        }
+        Vec::new()
     }
 
     /// Deadlines and silence. `newest` is the newest generation of the broadcast.
@@ -264,7 +275,7 @@ impl Parents {
                         stripe: *stripe,
                     });
                 }
-                actions.extend(slot.fail(now, *stripe, peer, true, linked));
+                actions.extend(slot.fail(now, *stripe, peer, DetachReason::Unreachable, linked));
             }
             if let Some(peer) = slot.silent(now, newest) {
                 slot.current = None;
@@ -272,14 +283,14 @@ impl Parents {
                     parent: peer,
                     stripe: *stripe,
                 });
-                actions.extend(slot.fail(now, *stripe, peer, true, linked));
+                actions.extend(slot.fail(now, *stripe, peer, DetachReason::Silent, linked));
             }
             if slot.is_orphan() && now.since(slot.reminded) >= REMIND {
                 slot.reminded = now;
                 actions.push(Action::Detached {
                     parent: PeerId(0),
                     stripe: *stripe,
-                    unreachable: false,
+                    reason: DetachReason::Silent,
                 });
             }
         }
@@ -324,6 +335,30 @@ impl Slot {
         (behind && now.since(current.at) >= SILENT).then_some(current.peer)
     }
 
+    /// The parent that was tried is in place now.
+    fn switch(
+        &mut self,
+        now: Instant,
+        stripe: StripeId,
+        parent: PeerId,
+        newest: u64,
+    ) -> Vec<Action> {
+        self.attempt = None;
+        let newest = newest.max(self.current.as_ref().map_or(0, |current| current.newest));
+        let current = Current {
+            peer: parent,
+            newest,
+            at: now,
+        };
+        let old = self.current.replace(current);
+        let mut actions = vec![Action::Attached { parent, stripe }];
+        actions.extend(old.map(|old| Action::Unsubscribe {
+            parent: old.peer,
+            stripe,
+        }));
+        actions
+    }
+
     fn try_parent(
         &mut self,
         now: Instant,
@@ -358,6 +393,7 @@ impl Slot {
         self.attempt = Some(Attempt {
             peer: parent,
             asked,
+            accepted: false,
             deadline: now + wait,
         });
         actions.push(if asked {
@@ -378,7 +414,7 @@ impl Slot {
         now: Instant,
         stripe: StripeId,
         parent: PeerId,
-        unreachable: bool,
+        reason: DetachReason,
         linked: impl Fn(PeerId) -> bool,
     ) -> Vec<Action> {
         self.attempt = None;
@@ -386,7 +422,7 @@ impl Slot {
         let mut actions = vec![Action::Detached {
             parent,
             stripe,
-            unreachable,
+            reason,
         }];
         let open = self.backups.iter().position(|backup| linked(*backup));
         if let Some(index) = open
@@ -424,7 +460,7 @@ mod tests {
     }
 
     #[test]
-    fn a_move_keeps_the_old_parent_until_the_new_one_accepts() {
+    fn a_move_keeps_the_old_parent_until_the_new_one_delivers() {
         let mut parents = Parents::default();
         let actions = parents.place(at(0), &place(A, &[]), |_| false);
         assert_eq!(actions, [Action::Connect(A)]);
@@ -432,7 +468,9 @@ mod tests {
         parents.on_accept(at(20), A, stripe());
         parents.place(at(30), &place(B, &[]), |_| true);
         assert_eq!(parents.of(stripe()), Some(A));
-        let actions = parents.on_accept(at(40), B, stripe());
+        assert!(parents.on_accept(at(40), B, stripe()).is_empty());
+        assert_eq!(parents.of(stripe()), Some(A));
+        let actions = parents.on_piece(at(50), B, stripe(), 3);
         assert!(actions.contains(&Action::Unsubscribe {
             parent: A,
             stripe: stripe()
@@ -456,9 +494,9 @@ mod tests {
         parents.place(at(0), &place(A, &[]), |_| true);
         parents.on_accept(at(1), A, stripe());
         parents.on_piece(at(100), A, stripe(), 7);
-        assert!(parents.tick(at(5000), Some(8), |_| true).is_empty());
-        assert!(parents.tick(at(1200), Some(20), |_| true).is_empty());
-        let actions = parents.tick(at(1400), Some(20), |_| true);
+        assert!(parents.tick(at(9000), Some(8), |_| true).is_empty());
+        assert!(parents.tick(at(2500), Some(20), |_| true).is_empty());
+        let actions = parents.tick(at(2700), Some(20), |_| true);
         assert!(matches!(actions[0], Action::Unsubscribe { parent: A, .. }));
         assert_eq!(parents.of(stripe()), None);
     }

@@ -9,6 +9,10 @@ use stripe::Flags;
 use super::{clock::WallClock, window::Window};
 use crate::{Instant, Scheme};
 
+/// Playing begins when so much of what comes next is whole too: two generations, in whose
+/// time the pulls for the rest are answered.
+const LEAD: Duration = Duration::from_millis(400);
+
 /// Where the player stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -182,6 +186,9 @@ impl Playout {
             return Vec::new();
         };
         let last = chain.end - 1;
+        if !Self::has_lead(now, window, clock, chain.end) {
+            return Vec::new();
+        }
         let decisions = chain
             .clone()
             .map(|sequence| Decision::Release {
@@ -192,6 +199,18 @@ impl Playout {
             .collect();
         self.went(last, window);
         decisions
+    }
+
+    /// Whether what is due next is there already, so that beginning is not followed by a
+    /// stall.
+    fn has_lead<S: Scheme>(now: Instant, window: &Window<S>, clock: &WallClock, next: u64) -> bool {
+        window
+            .range(next..)
+            .take_while(|(_, generation)| {
+                let due = generation.facts().and_then(|facts| due(facts, clock));
+                due.is_none_or(|due| due <= now + LEAD)
+            })
+            .all(|(_, generation)| generation.complete.is_some())
     }
 
     fn play<S: Scheme>(

@@ -13,19 +13,30 @@ const MIN_WAIT: Duration = Duration::from_millis(300);
 const MAX_WAIT: Duration = Duration::from_millis(1000);
 /// A partner that has not answered after this is passed over for the generation.
 const ANSWER: Duration = Duration::from_millis(350);
+/// A partner that is busy is left alone for so long, twice as long each time, at most.
+const REST: Duration = Duration::from_millis(80);
+const MAX_REST: Duration = Duration::from_millis(640);
 /// So near to its deadline a generation is asked of a seeder.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// Pieces under way from one partner.
 const MAX_PER_PARTNER: usize = 12;
 /// Pieces of one generation asked of one partner at a time, so that several share the load.
 const MAX_PER_REQUEST: usize = 4;
-/// Questions asked in one go.
-const MAX_ASKS: usize = 96;
+/// Questions that may be asked in a second, and at once: enough to fetch a GOP, too few to
+/// weigh against the stream (100 bytes each on the wire).
+const ASKS_PER_S: f64 = 20.0;
+const ASKS_AT_ONCE: f64 = 120.0;
 
 /// What is asked, and what arrivals are like.
 #[derive(Debug)]
 pub(super) struct Pull {
     asked: BTreeMap<u64, Vec<Request>>,
+    /// Partners that said they are busy: until when they are left alone, and for how long
+    /// that was.
+    busy: BTreeMap<PeerId, (Instant, Duration)>,
+    /// Questions that may be asked now, and as of when.
+    allowed: f64,
+    allowed_at: Instant,
     /// Estimate of the 95th percentile of ingest stamp → whole, seconds.
     arrival_p95: f64,
 }
@@ -60,6 +71,8 @@ pub(super) struct View<'a, S: Scheme> {
     pub(super) from: u64,
     /// Playing has not begun, or stands: everything is urgent.
     pub(super) starting: bool,
+    /// Nothing is late before this: parents are still resending.
+    pub(super) patient_until: Instant,
     /// Stripes of the broadcast, for generations whose header is unknown.
     pub(super) n: u8,
 }
@@ -68,6 +81,9 @@ impl Default for Pull {
     fn default() -> Self {
         Self {
             asked: BTreeMap::new(),
+            busy: BTreeMap::new(),
+            allowed: ASKS_AT_ONCE,
+            allowed_at: Instant::default(),
             arrival_p95: 0.4,
         }
     }
@@ -89,6 +105,7 @@ impl Pull {
 
     /// A piece came that may have been asked for.
     pub(super) fn on_piece(&mut self, from: PeerId, sequence: u64, stripe: StripeId) {
+        self.busy.remove(&from);
         let Some(requests) = self.asked.get_mut(&sequence) else {
             return;
         };
@@ -100,7 +117,12 @@ impl Pull {
     }
 
     /// A partner will not answer.
-    pub(super) fn on_busy(&mut self, from: PeerId, sequence: u64) {
+    pub(super) fn on_busy(&mut self, now: Instant, from: PeerId, sequence: u64) {
+        let (until, span) = self.busy.get(&from).copied().unwrap_or((now, REST / 2));
+        if until <= now {
+            let span = (span * 2).min(MAX_REST);
+            self.busy.insert(from, (now + span, span));
+        }
         for request in self.asked.get_mut(&sequence).into_iter().flatten() {
             if request.to == from {
                 request.over = true;
@@ -111,6 +133,7 @@ impl Pull {
 
     /// A link is gone.
     pub(super) fn on_link_down(&mut self, peer: PeerId) {
+        self.busy.remove(&peer);
         for request in self.asked.values_mut().flatten() {
             if request.to == peer {
                 request.over = true;
@@ -127,11 +150,14 @@ impl Pull {
         random: &mut Random,
     ) -> Vec<Ask> {
         self.settle(now, view);
+        let gained = now.since(self.allowed_at).as_secs_f64() * ASKS_PER_S;
+        self.allowed = (self.allowed + gained).min(ASKS_AT_ONCE);
+        self.allowed_at = now;
         let newest = view.window.newest().unwrap_or(0);
         let mut asks = Vec::new();
         let mut load = self.load();
         for sequence in view.from..=newest {
-            if asks.len() >= MAX_ASKS {
+            if self.allowed < 1.0 {
                 break;
             }
             if view.window.is_complete(sequence) || !self.is_late(now, sequence, view) {
@@ -143,6 +169,9 @@ impl Pull {
     }
 
     fn is_late<S: Scheme>(&self, now: Instant, sequence: u64, view: &View<'_, S>) -> bool {
+        if now < view.patient_until {
+            return false;
+        }
         let facts = view
             .window
             .get(sequence)
@@ -181,8 +210,11 @@ impl Pull {
         for request in requests.iter().filter(|request| !request.over) {
             open = open.without(request.stripes);
         }
-        while wanted > 0 && !open.is_empty() {
-            let tried = |peer: PeerId| requests.iter().any(|request| request.to == peer);
+        while wanted > 0 && !open.is_empty() && self.allowed >= 1.0 {
+            let tried = |peer: PeerId| {
+                let busy = self.busy.get(&peer).is_some_and(|(until, _)| *until > now);
+                busy || requests.iter().any(|request| request.to == peer)
+            };
             let Some(to) = choose(view.links, sequence, last_moment, tried, load, random) else {
                 // Everyone was tried in vain: begin again with the next tick.
                 if requests.iter().all(|request| request.over) {
@@ -208,6 +240,7 @@ impl Pull {
                 deadline: now + ANSWER.max(within / 3),
                 over: false,
             });
+            self.allowed -= 1.0;
             asks.push(Ask {
                 to,
                 sequence,

@@ -130,26 +130,37 @@ impl<S: Scheme> Peer<S> {
                 Action::Detached {
                     parent,
                     stripe,
-                    unreachable,
+                    reason,
                 } => self.tell(to_tracker::Kind::Detached(wire::Detached {
                     stripe: u32::from(stripe.get()),
                     parent: parent.0,
-                    unreachable,
+                    reason: reason.into(),
                 })),
             }
         }
     }
 
-    /// From which generation on a new parent is to resend its stripe: the oldest of the
-    /// last 1.2 s that lacks its piece. A newcomer asks for none: what came before it
-    /// joined, it pulls from several partners at once.
+    /// From which generation on a new parent is to resend its stripe: for who has just come
+    /// from where playing will begin; for who begins, from the first generation that lacks
+    /// the piece; for who plays, the same within the last 1.2 s.
     fn backfill_from(&self, stripe: crate::StripeId) -> u64 {
-        let Phase::Playing(next) = self.playout.phase() else {
-            return u64::MAX;
+        let now = self.now;
+        let from = self.playout.needs_from(now, &self.window, &self.clock);
+        let Some(from) = from else {
+            return if self.playout.phase() == Phase::Starting {
+                0
+            } else {
+                u64::MAX
+            };
         };
-        let oldest = self.now - BACKFILL;
+        let playing = matches!(self.playout.phase(), Phase::Playing(_));
+        let oldest = if playing {
+            now - BACKFILL
+        } else {
+            Instant::default()
+        };
         self.window
-            .range(next..)
+            .range(from..)
             .filter(|(_, generation)| generation.seen >= oldest)
             .filter(|(_, generation)| generation.complete.is_none())
             .find(|(_, generation)| !generation.have().contains(stripe))

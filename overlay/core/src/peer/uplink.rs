@@ -17,6 +17,9 @@ const BURST: Duration = Duration::from_millis(40);
 const FULL: usize = 64 * 1024;
 /// Pieces that wait for one peer, at most; the oldest is dropped for the newest.
 const MAX_PER_PEER: usize = 256;
+/// Share of the uplink taken to be left for pulls when pushing seems to need it all: rates
+/// are means, and there is always a gap.
+const MIN_SPARE: f64 = 0.03;
 /// Pieces that wait in all.
 const MAX_QUEUED: usize = 4096;
 
@@ -27,8 +30,17 @@ pub(super) enum Class {
     Interior,
     /// Down the tree, to a leaf.
     Leaf,
+    /// Resent to a new child.
+    Backfill,
     /// Asked for.
     Pull,
+}
+
+impl Class {
+    /// Whether it was sent down the tree before.
+    fn repeats(self) -> bool {
+        matches!(self, Self::Backfill | Self::Pull)
+    }
 }
 
 /// A piece that waits to be sent. The peer looks its bytes up when its turn comes.
@@ -43,7 +55,9 @@ pub(super) struct Item<T> {
     pub(super) what: T,
 }
 
-/// The order of sending: pushes before pulls, old before new, interior before leaves.
+/// The order of sending: pushes before all that repeats what was sent once, since what
+/// displaces pushes makes more pulls; then the earliest deadline, which is the oldest
+/// generation; then interior children before leaves.
 type Key = (bool, u64, Class, u64);
 
 /// The uplink.
@@ -57,6 +71,10 @@ pub(super) struct Uplink<T> {
     updated: Instant,
     queue: BTreeMap<Key, Item<T>>,
     queued_bytes: usize,
+    /// Of them, of backfill and pulls.
+    pulled_bytes: usize,
+    /// Bytes a second that pushing takes.
+    pushing: f64,
     per_peer: BTreeMap<PeerId, usize>,
     buffered: BTreeMap<PeerId, usize>,
     serial: u64,
@@ -70,6 +88,7 @@ struct Measured {
     since: Instant,
     wire: u64,
     pieces: u64,
+    pushed: u64,
 }
 
 impl<T: Copy> Uplink<T> {
@@ -83,6 +102,8 @@ impl<T: Copy> Uplink<T> {
             updated: now,
             queue: BTreeMap::new(),
             queued_bytes: 0,
+            pulled_bytes: 0,
+            pushing: 0.0,
             per_peer: BTreeMap::new(),
             buffered: BTreeMap::new(),
             serial: 0,
@@ -115,13 +136,14 @@ impl<T: Copy> Uplink<T> {
         }
         self.serial += 1;
         self.queued_bytes += item.len;
+        if item.class.repeats() {
+            self.pulled_bytes += item.len;
+        } else {
+            self.measured.pushed += item.len as u64;
+        }
         *self.per_peer.entry(item.to).or_default() += 1;
-        let key = (
-            item.class == Class::Pull,
-            item.sequence,
-            item.class,
-            self.serial,
-        );
+        let again = item.class.repeats();
+        let key = (again, item.sequence, item.class, self.serial);
         self.queue.insert(key, item);
     }
 
@@ -173,6 +195,8 @@ impl<T: Copy> Uplink<T> {
         let more = self.measured.wire.saturating_sub(self.measured.pieces) as f64;
         let rate = (more / span.as_secs_f64()).min(self.cap * 0.8);
         self.excess += (rate - self.excess) * 0.3;
+        let pushing = self.measured.pushed as f64 / span.as_secs_f64();
+        self.pushing += (pushing - self.pushing) * 0.5;
         self.measured = Measured {
             since: now,
             ..Measured::default()
@@ -182,15 +206,10 @@ impl<T: Copy> Uplink<T> {
     /// Forgets what waits for a peer.
     pub(super) fn forget(&mut self, peer: PeerId) {
         self.buffered.remove(&peer);
-        self.retain(|item| item.to != peer);
-    }
-
-    /// Forgets what waits for a child in a stripe, as told by `same`.
-    pub(super) fn retain(&mut self, keep: impl Fn(&Item<T>) -> bool) {
         let gone: Vec<Key> = self
             .queue
             .iter()
-            .filter(|(_, item)| !keep(item))
+            .filter(|(_, item)| item.to == peer)
             .map(|(key, _)| *key)
             .collect();
         for key in gone {
@@ -198,12 +217,13 @@ impl<T: Copy> Uplink<T> {
         }
     }
 
-    /// How long what waits will take.
-    pub(super) fn backlog(&self) -> Duration {
-        if self.queue.is_empty() {
-            return Duration::ZERO;
-        }
-        Duration::from_secs_f64((self.queued_bytes as f64 / self.fill().max(1.0)).min(60.0))
+    /// How long the backfill and the pulls that wait will take, from what pushing leaves
+    /// over.
+    pub(super) fn pull_wait(&self) -> Duration {
+        let fill = self.fill();
+        let spare = (fill - self.pushing).max(fill * MIN_SPARE);
+        let pushes = (self.queued_bytes - self.pulled_bytes) as f64 / fill;
+        Duration::from_secs_f64((pushes + self.pulled_bytes as f64 / spare).min(60.0))
     }
 
     /// Bytes a second there are for pieces.
@@ -223,12 +243,13 @@ impl<T: Copy> Uplink<T> {
         self.tokens = (self.tokens + gained).min(fill * BURST.as_secs_f64());
     }
 
+    /// Drops what is first in line and worthless; what is behind it gets its turn.
     fn expire(&mut self, now: Instant) {
-        while let Some((key, item)) = self.queue.iter().next() {
-            if item.expires > now {
+        while let Some(entry) = self.queue.first_entry() {
+            if entry.get().expires > now {
                 break;
             }
-            let key = *key;
+            let key = *entry.key();
             self.take(key);
             self.dropped += 1;
         }
@@ -237,6 +258,9 @@ impl<T: Copy> Uplink<T> {
     fn take(&mut self, key: Key) -> Option<Item<T>> {
         let item = self.queue.remove(&key)?;
         self.queued_bytes -= item.len;
+        if item.class.repeats() {
+            self.pulled_bytes -= item.len;
+        }
         if let Some(count) = self.per_peer.get_mut(&item.to) {
             *count -= 1;
             if *count == 0 {

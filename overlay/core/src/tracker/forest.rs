@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{PeerId, StripeId, StripeSet};
+use crate::{Instant, PeerId, StripeId, StripeSet};
 
 /// Pairs that failed are remembered per child, so many.
 const MAX_FAILED: usize = 16;
@@ -26,8 +26,10 @@ pub(super) struct Node {
     parents: BTreeMap<StripeId, PeerId>,
     children: BTreeMap<StripeId, Vec<PeerId>>,
     used: usize,
-    /// Peers that could not be its parents, the latest last.
-    failed: Vec<PeerId>,
+    /// Peers that could not be its parents, and until when not to try them; the latest last.
+    failed: Vec<(PeerId, Instant)>,
+    /// When it was last told where to get each stripe.
+    pub(super) told: BTreeMap<StripeId, Instant>,
 }
 
 impl Node {
@@ -51,8 +53,13 @@ impl Node {
         self.children.get(&stripe).map_or(&[], Vec::as_slice)
     }
 
+    /// The stripes in which it has children.
+    pub(super) fn relayed(&self) -> StripeSet {
+        self.children.keys().copied().collect()
+    }
+
     pub(super) fn has_failed(&self, peer: PeerId) -> bool {
-        self.failed.contains(&peer)
+        self.failed.iter().any(|(other, _)| *other == peer)
     }
 }
 
@@ -125,20 +132,20 @@ impl Forest {
         Some(parent)
     }
 
-    /// Remembers that this did not work.
-    pub(super) fn note_failure(&mut self, child: PeerId, parent: PeerId) {
+    /// Remembers that this did not work, for a while.
+    pub(super) fn note_failure(&mut self, child: PeerId, parent: PeerId, until: Instant) {
         if let Some(node) = self.nodes.get_mut(&child) {
             if node.failed.len() == MAX_FAILED {
                 node.failed.remove(0);
             }
-            node.failed.push(parent);
+            node.failed.push((parent, until));
         }
     }
 
-    /// Forgets all failures: links that did not open a while ago may now.
-    pub(super) fn forgive(&mut self) {
+    /// Forgets failures that are long enough ago.
+    pub(super) fn forgive(&mut self, now: Instant) {
         for node in self.nodes.values_mut() {
-            node.failed.clear();
+            node.failed.retain(|(_, until)| *until > now);
         }
     }
 

@@ -1,23 +1,31 @@
 //! Who gets which stripe from whom: supply against demand per stripe, newcomers with slots
-//! towards the root, and make-before-break moves that relieve the seeders.
+//! towards the root, and make-before-break moves to where an edge belongs.
 //!
 //! The one rule: a stripe's tree has no cycle, and nobody is planned more edges than its
 //! uplink carries.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use super::forest::{Forest, Node};
-use crate::{PeerId, StripeId, StripeSet};
 
-/// Stripes a peer relays at most: a departure costs its descendants no more than these
-/// (overlay design, "children in one stripe, a strong one in two or three").
+use crate::{Instant, PeerId, StripeId, StripeSet, wire::DetachReason};
+
+/// Stripes a peer relays at most in the long run: its departure costs its descendants no
+/// more than these (overlay design, "children in one stripe, a strong one in two or three").
 const MAX_INTERIOR: usize = 3;
 /// Children per stripe and seeder that are kept as roots, at most (overlay design, "Roots").
 const MAX_ROOTS: usize = 5;
 /// Slots beside which a peer is a leaf everywhere.
 const MIN_SLOTS: usize = 2;
+/// A parent that refused is full for a moment; one that cannot be reached stays so longer.
+const REFUSED: Duration = Duration::from_secs(1);
+const UNREACHABLE: Duration = Duration::from_secs(30);
 /// Peers looked at for an exchange of stripes.
 const MAX_SWAP_SCAN: usize = 256;
+/// Share of slots kept free, for repair and newcomers, where supply allows (overlay design,
+/// "12.5 % spare slots beyond demand"), and which part of what there is beyond demand.
+const RESERVE: f64 = 0.125;
+const RESERVE_PART: f64 = 0.8;
 /// Moves in one round, so that a swarm is never turned over at once.
 const MAX_MOVES: usize = 16;
 
@@ -41,9 +49,12 @@ pub(super) enum Order {
 #[derive(Debug, Default)]
 pub(super) struct Placement {
     pub(super) forest: Forest,
+    now: Instant,
     k: usize,
     n: u8,
     margin: usize,
+    /// Share of everyone's slots that is kept free while others have room.
+    reserve: f64,
     /// (peer, stripe to come) → the stripe that goes when it has come.
     exchanges: BTreeMap<(PeerId, StripeId), StripeId>,
 }
@@ -76,14 +87,25 @@ impl Placement {
     }
 
     /// A peer lost a parent, or never got it.
-    pub(super) fn on_detached(&mut self, peer: PeerId, stripe: StripeId, parent: PeerId) {
+    pub(super) fn on_detached(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        stripe: StripeId,
+        parent: PeerId,
+        reason: DetachReason,
+    ) {
         let planned = self.forest.get(peer).and_then(|node| node.parent(stripe));
-        if planned == Some(parent) || parent == PeerId(0) {
+        if planned == Some(parent) {
             self.forest.unlink(peer, stripe);
         }
-        if parent != PeerId(0) {
-            self.forest.note_failure(peer, parent);
-        }
+        let rest = match reason {
+            DetachReason::Refused => REFUSED,
+            DetachReason::Unreachable => UNREACHABLE,
+            // A silent parent may itself have lost its own: that is not its fault.
+            DetachReason::Silent => return,
+        };
+        self.forest.note_failure(peer, parent, now + rest);
     }
 
     /// A peer has this parent now. Corrects the plan when a backup took over.
@@ -117,26 +139,105 @@ impl Placement {
             .any(|((who, _), leaving)| *who == peer && *leaving == stripe)
     }
 
-    /// Brings everyone what they miss, relieves the seeders, and trims what is too much.
-    pub(super) fn settle(&mut self) -> Vec<Order> {
+    /// Brings everyone what they miss; in a `calm` moment, when nobody came or went, also moves what is misplaced, and trims what is too much.
+    pub(super) fn settle(&mut self, now: Instant, calm: bool) -> Vec<Order> {
+        self.now = now;
+        self.forest.forgive(now);
         let mut orders = Vec::new();
         if !self.is_ready() || self.forest.seeders().next().is_none() {
             return orders;
         }
         self.weigh();
         self.choose_interiors();
+        if calm {
+            self.reassign_idle();
+            self.shed_interior();
+        }
         let viewers: Vec<PeerId> = self.viewers().map(|(peer, _)| peer).collect();
         for peer in &viewers {
             self.root_interiors(*peer, &mut orders);
         }
+        self.move_misplaced(&mut orders);
+        // First everyone gets what decodes, then what makes it safe.
+        let mut short = 0;
         for peer in &viewers {
-            self.fill(*peer, &mut orders);
+            short += self.fill(*peer, self.k, &mut orders);
         }
-        self.relieve_seeders(&mut orders);
+        if short > 0 {
+            self.margin = 0;
+        }
+        for peer in &viewers {
+            self.fill(*peer, self.target(), &mut orders);
+        }
         for peer in &viewers {
             self.trim(*peer, &mut orders);
         }
+        if calm {
+            self.balance(&mut orders);
+        }
         orders
+    }
+
+    /// Whether a peer has only its reserve left.
+    fn is_full(&self, node: &Node) -> bool {
+        node.free() as f64 <= node.slots as f64 * self.reserve
+    }
+
+    /// Moves leaves from peers that are into their reserve to others that are not.
+    fn balance(&mut self, orders: &mut Vec<Order>) {
+        let over = |node: &Node| (node.free() as f64) < (node.slots as f64 * self.reserve).floor();
+        let full: Vec<PeerId> = self
+            .viewers()
+            .filter(|(_, node)| over(node))
+            .map(|(peer, _)| peer)
+            .collect();
+        for above in full.into_iter().take(MAX_MOVES) {
+            if let Some((stripe, child, to)) = self.find_relief(above) {
+                self.place(child, stripe, to, orders);
+            }
+        }
+    }
+
+    /// A leaf of `above` that a peer with room could feed.
+    fn find_relief(&self, above: PeerId) -> Option<(StripeId, PeerId, PeerId)> {
+        let node = self.forest.get(above)?;
+        node.relayed().iter().find_map(|stripe| {
+            let leaves = node.children(stripe).iter().copied();
+            leaves
+                .filter(|child| !self.relays(*child, stripe))
+                .find_map(|child| {
+                    let to = self.parent_for(child, stripe, false)?;
+                    let node = self.forest.get(to)?;
+                    (!node.seeder && !self.is_full(node)).then_some((stripe, child, to))
+                })
+        })
+    }
+
+    /// A peer with much room left, where others are full, relays another stripe instead of
+    /// one that has room.
+    fn reassign_idle(&mut self) {
+        let room: Vec<usize> = StripeId::first(self.n)
+            .map(|stripe| self.room(stripe))
+            .collect();
+        let least = StripeId::first(self.n).min_by_key(|stripe| room[stripe.index()]);
+        let Some(least) = least.filter(|stripe| room[stripe.index()] == 0) else {
+            return;
+        };
+        let idle = self.viewers().find_map(|(peer, node)| {
+            let roomy = node.free() * 2 > node.slots && !node.interior.contains(least);
+            let mut held = node.interior.iter().filter(|stripe| {
+                node.children(*stripe).is_empty() || room[stripe.index()] > node.free()
+            });
+            let gives = held.next().filter(|_| roomy)?;
+            Some((peer, gives))
+        });
+        let Some((peer, gives)) = idle else {
+            return;
+        };
+        if let Some(node) = self.forest.get_mut(peer) {
+            node.interior.remove(gives);
+            node.interior.insert(least);
+        }
     }
 
     fn viewers(&self) -> impl Iterator<Item = (PeerId, &Node)> {
@@ -149,25 +250,24 @@ impl Placement {
         let supply: usize = self.forest.iter().map(|(_, node)| node.slots).sum();
         let demand = self.viewers().count() * self.k;
         let index = supply as f64 / demand.max(1) as f64;
+        self.reserve = ((1.0 - 1.0 / index.max(1.0)) * RESERVE_PART).min(RESERVE);
         // A little harder to rise than to stay, so that it does not flutter.
         let rise = |margin: usize| if self.margin < margin { 0.05 } else { 0.0 };
         self.margin = if index > 1.5 + rise(2) {
             2
-        } else if index > 1.15 + rise(1) {
+        } else if index > 1.2 + rise(1) {
             1
         } else {
             0
         };
     }
 
-    /// Gives peers with slots the stripes with the least supply to relay.
+    /// Gives newcomers with slots the stripes with the least supply to relay.
     fn choose_interiors(&mut self) {
         let sharers = self.viewers().filter(|(_, node)| node.slots >= MIN_SLOTS);
-        let sharers = sharers.count();
-        if sharers == 0 {
-            return;
-        }
-        let each = usize::from(self.n).div_ceil(sharers).clamp(1, MAX_INTERIOR);
+        let each = usize::from(self.n)
+            .div_ceil(sharers.count().max(1))
+            .clamp(1, MAX_INTERIOR);
         let mut supply = vec![0usize; usize::from(self.n)];
         for (_, node) in self.viewers() {
             for stripe in node.interior.iter() {
@@ -180,21 +280,74 @@ impl Placement {
             .map(|(peer, node)| (peer, node.slots))
             .collect();
         for (peer, slots) in idle {
-            let mut chosen = StripeSet::EMPTY;
-            for _ in 0..each {
-                let least = StripeId::first(self.n)
-                    .filter(|stripe| !chosen.contains(*stripe))
-                    .min_by_key(|stripe| supply[stripe.index()]);
-                let Some(stripe) = least else {
-                    break;
-                };
-                chosen.insert(stripe);
+            let mut by_supply: Vec<StripeId> = StripeId::first(self.n).collect();
+            by_supply.sort_by_key(|stripe| supply[stripe.index()]);
+            let chosen: StripeSet = by_supply.into_iter().take(each).collect();
+            for stripe in chosen.iter() {
                 supply[stripe.index()] += slots / each;
             }
             if let Some(node) = self.forest.get_mut(peer) {
                 node.interior = chosen;
             }
         }
+    }
+
+    /// While few relay, some relay more stripes than they should in the long run. One of
+    /// them gives up one that others relay too; its children there are moved.
+    fn shed_interior(&mut self) {
+        let mut relays = vec![0usize; usize::from(self.n)];
+        for (_, node) in self.viewers() {
+            for stripe in node.interior.iter() {
+                relays[stripe.index()] += 1;
+            }
+        }
+        let surplus = self.viewers().find_map(|(peer, node)| {
+            let spare = node.interior.iter().filter(|stripe| {
+                let room = self.room(*stripe) - node.free();
+                relays[stripe.index()] > 1 && room >= node.children(*stripe).len()
+            });
+            let spare = spare.min_by_key(|stripe| node.children(*stripe).len())?;
+            (node.interior.len() > MAX_INTERIOR).then_some((peer, spare))
+        });
+        let Some((peer, stripe)) = surplus else {
+            return;
+        };
+        if let Some(node) = self.forest.get_mut(peer) {
+            node.interior.remove(stripe);
+        }
+    }
+
+    /// Nobody with room relays what `peer` lacks: somebody who holds one of these stripes
+    /// begins to relay it.
+    fn extend(&mut self, peer: PeerId, lacks: StripeSet, orders: &mut Vec<Order>) -> bool {
+        let Some(node) = self.forest.get(peer) else {
+            return false;
+        };
+        let found = self
+            .viewers()
+            .filter(|(other, relay)| *other != peer && relay.free() > 0 && !node.has_failed(*other))
+            .filter_map(|(other, relay)| {
+                let fits = |stripe: &StripeId| {
+                    self.forest.depth(other, *stripe).is_some()
+                        && !self.forest.is_below(other, peer, *stripe)
+                };
+                let stripe = relay.held().and(lacks).iter().find(fits)?;
+                Some((
+                    relay.interior.len(),
+                    usize::MAX - relay.free(),
+                    other,
+                    stripe,
+                ))
+            })
+            .min();
+        let Some((_, _, relay, stripe)) = found else {
+            return false;
+        };
+        if let Some(node) = self.forest.get_mut(relay) {
+            node.interior.insert(stripe);
+        }
+        self.place(peer, stripe, relay, orders);
+        true
     }
 
     /// Attaches a peer in the stripes it relays, as near to the root as can be.
@@ -247,7 +400,10 @@ impl Placement {
     /// A stripe has no place at all for a peer that relays it: a seeder gives up a leaf of
     /// another stripe.
     fn make_room(&mut self, peer: PeerId, stripe: StripeId, orders: &mut Vec<Order>) {
-        let leaves: Vec<(PeerId, StripeId, PeerId)> = self.seeder_leaves();
+        let leaves = self
+            .misplaced()
+            .into_iter()
+            .filter(|(above, ..)| self.forest.get(*above).is_some_and(|node| node.seeder));
         let movable = leaves.into_iter().find_map(|(seeder, other, leaf)| {
             let free = self
                 .forest
@@ -273,15 +429,16 @@ impl Placement {
         self.place(peer, stripe, seeder, orders);
     }
 
-    /// Gives a peer as many stripes as it is to hold, those with the most room first.
-    fn fill(&mut self, peer: PeerId, orders: &mut Vec<Order>) {
-        let Some(node) = self.forest.get(peer) else {
-            return;
-        };
-        let mut missing = self.target().saturating_sub(node.held().len());
+    /// Gives a peer `target` stripes, those with the most room first. How many it is short.
+    fn fill(&mut self, peer: PeerId, target: usize, orders: &mut Vec<Order>) -> usize {
+        let held = self
+            .forest
+            .get(peer)
+            .map_or(target, |node| node.held().len());
+        let mut missing = target.saturating_sub(held);
         while missing > 0 {
             let Some(node) = self.forest.get(peer) else {
-                return;
+                break;
             };
             let open = StripeSet::all(self.n).without(node.held());
             let best = open
@@ -293,17 +450,75 @@ impl Placement {
                 })
                 .min_by_key(|(rank, stripe, _)| (*rank, *stripe));
             let placed = match best {
-                Some((_, stripe, parent)) => {
+                Some(((false, _), stripe, parent)) => {
                     self.place(peer, stripe, parent, orders);
                     true
                 }
-                None => self.swap(peer, orders),
+                Some((_, stripe, seeder)) => {
+                    if !self.shift(peer, open, orders) && !self.extend(peer, open, orders) {
+                        self.place(peer, stripe, seeder, orders);
+                    }
+                    true
+                }
+                None => {
+                    self.shift(peer, open, orders)
+                        || self.swap(peer, orders)
+                        || self.extend(peer, open, orders)
+                }
             };
             if !placed {
-                return;
+                break;
             }
             missing -= 1;
         }
+        missing
+    }
+
+    /// Everyone who relays what `peer` lacks is full: one of them hands a child of another
+    /// stripe to somebody with room, and takes `peer` instead.
+    fn shift(&mut self, peer: PeerId, lacks: StripeSet, orders: &mut Vec<Order>) -> bool {
+        let Some((stripe, parent, other, child, to)) = self.find_shift(peer, lacks) else {
+            return false;
+        };
+        self.place(child, other, to, orders);
+        self.place(peer, stripe, parent, orders);
+        true
+    }
+
+    /// The shift to make: (stripe, parent) for `peer`, after moving (stripe, child) to
+    /// another parent.
+    fn find_shift(
+        &self,
+        peer: PeerId,
+        lacks: StripeSet,
+    ) -> Option<(StripeId, PeerId, StripeId, PeerId, PeerId)> {
+        let node = self.forest.get(peer)?;
+        let relays = self
+            .viewers()
+            .filter(|(parent, above)| {
+                *parent != peer && !node.has_failed(*parent) && !above.interior.is_empty()
+            })
+            .take(MAX_SWAP_SCAN);
+        for (parent, above) in relays {
+            let stripe = above.interior.and(lacks).iter().find(|stripe| {
+                self.forest.depth(parent, *stripe).is_some()
+                    && !self.forest.is_below(parent, peer, *stripe)
+            });
+            let Some(stripe) = stripe else {
+                continue;
+            };
+            for other in above.interior.iter().filter(|other| *other != stripe) {
+                for child in above.children(other) {
+                    let to = self.parent_for(*child, other, false).filter(|to| {
+                        *to != parent && self.forest.get(*to).is_some_and(|node| !node.seeder)
+                    });
+                    if let Some(to) = to {
+                        return Some((stripe, parent, other, *child, to));
+                    }
+                }
+            }
+        }
+        None
     }
 
     /// Free slots of those who relay a stripe.
@@ -362,44 +577,46 @@ impl Placement {
         Some((gives, above, takes, parent))
     }
 
-    /// Moves leaves from the seeders to peers with room.
-    fn relieve_seeders(&mut self, orders: &mut Vec<Order>) {
+    /// Moves children to where they belong: leaves away from the seeders, and everyone
+    /// away from peers that no longer relay the stripe.
+    fn move_misplaced(&mut self, orders: &mut Vec<Order>) {
         let mut moves = 0;
-        for (_, stripe, leaf) in self.seeder_leaves() {
+        for (above, stripe, child) in self.misplaced() {
             if moves == MAX_MOVES {
                 return;
             }
-            let parent = self.parent_for(leaf, stripe, false);
-            let peer =
-                parent.filter(|parent| self.forest.get(*parent).is_some_and(|node| !node.seeder));
-            if let Some(parent) = peer {
-                self.place(leaf, stripe, parent, orders);
+            let from_seeder = self.forest.get(above).is_some_and(|node| node.seeder);
+            let relays = self.relays(child, stripe);
+            let parent = self.parent_for(child, stripe, relays).filter(|parent| {
+                let to_seeder = self.forest.get(*parent).is_some_and(|node| node.seeder);
+                !(from_seeder && to_seeder)
+            });
+            if let Some(parent) = parent {
+                self.place(child, stripe, parent, orders);
                 moves += 1;
             }
         }
     }
 
-    /// Seeders' children that relay nothing in their stripe, or stand beyond the roots.
-    fn seeder_leaves(&self) -> Vec<(PeerId, StripeId, PeerId)> {
-        let mut leaves = Vec::new();
-        for (seeder, node) in self.forest.seeders() {
-            let roots = self.roots(node);
-            for stripe in StripeId::first(self.n) {
-                let mut kept = 0;
-                for child in node.children(stripe) {
-                    let relays = self
-                        .forest
-                        .get(*child)
-                        .is_some_and(|node| node.interior.contains(stripe));
-                    if relays && kept < roots {
-                        kept += 1;
-                    } else if !relays {
-                        leaves.push((seeder, stripe, *child));
-                    }
-                }
+    fn relays(&self, peer: PeerId, stripe: StripeId) -> bool {
+        let node = self.forest.get(peer);
+        node.is_some_and(|node| node.interior.contains(stripe))
+    }
+
+    /// Edges that should be elsewhere: seeders' children that relay nothing in their
+    /// stripe, and children of peers that do not relay it.
+    fn misplaced(&self) -> Vec<(PeerId, StripeId, PeerId)> {
+        let mut edges = Vec::new();
+        for (above, node) in self.forest.iter() {
+            for stripe in node.relayed().iter() {
+                let wrong = !node.seeder && !node.interior.contains(stripe);
+                let children = node.children(stripe).iter().copied();
+                let misplaced =
+                    children.filter(|child| wrong || (node.seeder && !self.relays(*child, stripe)));
+                edges.extend(misplaced.map(|child| (above, stripe, child)));
             }
         }
-        leaves
+        edges
     }
 
     /// Children per stripe that a seeder keeps as roots.
@@ -430,7 +647,7 @@ impl Placement {
     fn parent_for(&self, peer: PeerId, stripe: StripeId, relays: bool) -> Option<PeerId> {
         let child = self.forest.get(peer)?;
         let current = child.parent(stripe);
-        let mut best: Option<((bool, usize, usize), PeerId)> = None;
+        let mut best: Option<((u8, usize, usize), PeerId)> = None;
         for (candidate, node) in self.forest.iter() {
             let fits = candidate != peer
                 && Some(candidate) != current
@@ -447,7 +664,11 @@ impl Placement {
                 continue;
             }
             let as_root = relays && node.children(stripe).len() < self.roots(node);
-            let last_resort = node.seeder && !as_root;
+            let reserved = self.is_full(node);
+            let last_resort = match (node.seeder && !as_root, reserved && !as_root) {
+                (true, _) => 2,
+                (false, reserved) => u8::from(reserved),
+            };
             let rank = (last_resort, depth, usize::MAX - node.free());
             if best.is_none_or(|(other, _)| rank < other) {
                 best = Some((rank, candidate));
@@ -489,10 +710,12 @@ impl Placement {
 
     fn place(&mut self, peer: PeerId, stripe: StripeId, parent: PeerId, orders: &mut Vec<Order>) {
         self.forest.link(peer, stripe, parent);
-        let interior = self
-            .forest
-            .get(peer)
-            .is_some_and(|node| node.interior.contains(stripe));
+        self.exchanges
+            .retain(|(who, _), leaving| *who != peer || *leaving != stripe);
+        let interior = self.relays(peer, stripe);
+        if let Some(node) = self.forest.get_mut(peer) {
+            node.told.insert(stripe, self.now);
+        }
         orders.push(Order::Place {
             peer,
             stripe,
@@ -503,7 +726,9 @@ impl Placement {
     }
 
     /// The order to repeat for an edge that is planned but not reported.
-    pub(super) fn again(&self, peer: PeerId, stripe: StripeId) -> Option<Order> {
+    pub(super) fn again(&mut self, now: Instant, peer: PeerId, stripe: StripeId) -> Option<Order> {
+        let node = self.forest.get_mut(peer)?;
+        node.told.insert(stripe, now);
         let node = self.forest.get(peer)?;
         let parent = node.parent(stripe)?;
         Some(Order::Place {

@@ -11,7 +11,7 @@ const PARTNERS: usize = 12;
 /// Swarms up to this size have everyone linked to the seeders, for rescue.
 const RESCUED: usize = 200;
 /// A plan is repeated when it was not reported to have come true within this.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_millis(2500);
 /// The rate changed so much that slots are counted anew.
 const RATE_CHANGE: f64 = 0.2;
 /// A broadcast is planned for at least this rate, until it was measured.
@@ -37,7 +37,9 @@ impl Tracker {
             to_tracker::Kind::Detached(detached) => {
                 if let Some(stripe) = wire::stripe_of(detached.stripe) {
                     let parent = PeerId(detached.parent);
-                    self.placement.on_detached(peer, stripe, parent);
+                    let reason = detached.reason();
+                    self.placement
+                        .on_detached(self.now, peer, stripe, parent, reason);
                     self.unsettled = true;
                 }
             }
@@ -89,8 +91,6 @@ impl Tracker {
             session,
             role: grant.role,
             upload_bps,
-            joined: self.now,
-            told: self.now,
             counted_startup: false,
             partners: std::collections::BTreeSet::new(),
             status: wire::Status::default(),
@@ -231,49 +231,44 @@ impl Tracker {
         self.send_to(to, from_tracker::Kind::Signal(onward));
     }
 
-    /// Compares plans with reports, and repeats what was not heard of.
+    /// Compares plans with reports, and repeats what did not come true.
     pub(super) fn reconcile(&mut self) {
+        let mut missing = Vec::new();
         let mut orders = Vec::new();
         for (peer, member) in self.members.viewers() {
-            if self.now.since(member.joined) < PATIENCE || member.status.age_s == 0 {
-                continue;
-            }
             let Some(node) = self.placement.forest.get(peer) else {
                 continue;
             };
-            let reported = |stripe: StripeId| {
-                let edge = member
-                    .status
-                    .parents
-                    .iter()
-                    .find(|edge| edge.stripe == u32::from(stripe.get()));
-                edge.map(|edge| PeerId(edge.parent))
+            let told_lately = |stripe: StripeId| {
+                let told = node.told.get(&stripe);
+                told.is_some_and(|told| self.now.since(*told) < PATIENCE)
             };
-            for (stripe, parent) in node.parents() {
-                if reported(stripe) != Some(parent) && self.quiet_for(member, PATIENCE) {
-                    orders.extend(self.placement.again(peer, stripe));
+            let edges = &member.status.parents;
+            for (stripe, parent) in node.parents().filter(|(stripe, _)| !told_lately(*stripe)) {
+                let true_now = |edge: &wire::Edge| {
+                    edge.stripe == u32::from(stripe.get()) && edge.parent == parent.0
+                };
+                if !edges.iter().any(true_now) {
+                    missing.push((peer, stripe));
                 }
             }
-            for edge in &member.status.parents {
-                let stripe = wire::stripe_of(edge.stripe);
-                if let Some(stripe) = stripe.filter(|stripe| {
-                    node.parent(*stripe).is_none() && !self.placement.is_leaving(peer, *stripe)
-                }) {
+            let reported = edges.iter().filter_map(|edge| wire::stripe_of(edge.stripe));
+            for stripe in reported.filter(|stripe| !told_lately(*stripe)) {
+                let leaving = self.placement.is_leaving(peer, stripe);
+                if node.parent(stripe).is_none() && !leaving {
                     orders.push(Order::Unplace { peer, stripe });
                 }
             }
         }
+        for (peer, stripe) in missing {
+            orders.extend(self.placement.again(self.now, peer, stripe));
+        }
         self.tell(orders);
     }
 
-    /// Whether this member was told nothing for so long.
-    fn quiet_for(&self, member: &Member, span: Duration) -> bool {
-        self.now.since(member.told) >= span
-    }
-
     /// Plans anew and tells who is concerned.
-    pub(super) fn settle(&mut self) {
-        let orders = self.placement.settle();
+    pub(super) fn settle(&mut self, calm: bool) {
+        let orders = self.placement.settle(self.now, calm);
         self.tell(orders);
     }
 
@@ -293,7 +288,6 @@ impl Tracker {
     }
 
     fn tell_one(&mut self, order: Order) {
-        let now = self.now;
         let (peer, kind) = match order {
             Order::Place {
                 peer,
@@ -315,9 +309,6 @@ impl Tracker {
                 (peer, from_tracker::Kind::Unplace(wire::Unplace { stripe }))
             }
         };
-        if let Some(member) = self.members.get_mut(peer) {
-            member.told = now;
-        }
         self.send_to(peer, kind);
     }
 

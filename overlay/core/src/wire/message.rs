@@ -160,7 +160,9 @@ pub mod control {
         /// Which stripe.
         #[prost(uint32, tag = "1")]
         pub stripe: u32,
-        /// The first generation the child lacks a piece of; `u64::MAX`: no backfill.
+        /// The first generation the child lacks a piece of: resend the stripe from there.
+        /// 0: the child has just come; resend from the keyframe it will begin with, the
+        /// latest that is due. `u64::MAX`: nothing.
         #[prost(uint64, tag = "2")]
         pub from_sequence: u64,
         /// The child relays this stripe: serve it before leaves.

@@ -232,9 +232,21 @@ pub struct Detached {
     /// Who was, or should have become, the parent.
     #[prost(uint64, tag = "2")]
     pub parent: u64,
-    /// Its link could not be opened or is gone, rather than that it refused.
-    #[prost(bool, tag = "3")]
-    pub unreachable: bool,
+    /// Why.
+    #[prost(enumeration = "DetachReason", tag = "3")]
+    pub reason: i32,
+}
+
+/// Why a stripe is without a parent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum DetachReason {
+    /// It refused, or let the child go.
+    Refused = 0,
+    /// Its link could not be opened, or is gone.
+    Unreachable = 1,
+    /// It brought nothing while the broadcast went on.
+    Silent = 2,
 }
 
 /// A peer sent what its header does not list.
@@ -310,7 +322,7 @@ pub enum RefusedCode {
 }
 
 /// Get this stripe from this parent: connect, subscribe, and answer `Attached` or
-/// `Detached`. A parent in place stays until the new one has accepted.
+/// `Detached`. A parent in place stays until the new one has brought its first piece.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Place {
     /// Which stripe.
