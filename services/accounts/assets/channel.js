@@ -11,6 +11,7 @@ const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const RETRY_MS = 1000;
 const RETRY_MAX_MS = 10000;
 const SILENCE_MS = 12000;
+const TOLD_FOR_MS = 15000;
 // Behind the end of what has come: more is jumped over, less is caught up with or kept.
 const FAR_S = 4;
 const NEAR_S = 1.5;
@@ -20,6 +21,7 @@ const KEEP_S = 12;
 class Unsupported extends Error {}
 
 let live = false;
+let toldAt = 0;
 let wake = () => {};
 
 // ---- picture
@@ -27,8 +29,12 @@ let wake = () => {};
 async function watch() {
   let pause = RETRY_MS;
   for (;;) {
-    // The figures tell when it goes live; now and then one looks for oneself.
-    if (!live) await woken(pause === RETRY_MS ? RETRY_MS : RETRY_MAX_MS);
+    // The figures tell when it goes live; without them one looks for oneself.
+    if (!live) await woken(RETRY_MS);
+    while (!live && Date.now() - toldAt < TOLD_FOR_MS) {
+      sayWaiting();
+      await woken(RETRY_MAX_MS);
+    }
     try {
       await playOnce();
       pause = RETRY_MS;
@@ -39,8 +45,8 @@ async function watch() {
       }
     }
     if (live) say("Reconnecting…", "");
-    else say("Waiting for the broadcast", "It starts here by itself as soon as the channel goes live.");
-    if (live) await woken(pause);
+    else sayWaiting();
+    await woken(pause);
     pause = Math.min(RETRY_MAX_MS, pause * 1.6);
   }
 }
@@ -138,6 +144,10 @@ function within(promise, ms) {
   return Promise.race([promise, late]).finally(() => clearTimeout(timer));
 }
 
+function sayWaiting() {
+  say("Waiting for the broadcast", "It starts here by itself as soon as the channel goes live.");
+}
+
 function say(text, hint) {
   $("says").textContent = text;
   $("hint").textContent = hint;
@@ -171,6 +181,7 @@ const swarm = new SwarmPicture($("picture"));
 function show(stats) {
   const was = live;
   live = stats.live;
+  toldAt = Date.now();
   if (live && !was) wake();
   $("badge").textContent = live ? "live" : "off air";
   $("badge").classList.toggle("live", live);
