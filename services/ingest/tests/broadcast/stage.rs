@@ -28,7 +28,12 @@ use proto::{
     },
 };
 use stripe::{Body, ChannelId, EpochCertificate, EpochKey, Flags, Meta, SignedHeader};
-use tokio::{net::TcpListener, process, sync::mpsc, time::Instant};
+use tokio::{
+    net::TcpListener,
+    process,
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
@@ -43,6 +48,7 @@ pub(crate) struct Stage {
     pub(crate) rtmp: SocketAddr,
     seeder: Received,
     pub(crate) authorizations: Arc<Mutex<u32>>,
+    stopping: CancellationToken,
     running: DropGuard,
 }
 
@@ -71,27 +77,54 @@ impl Stage {
         return_window: Duration,
         limits: ingest::Limits,
     ) -> Result<Self> {
-        let running = CancellationToken::new();
+        let (stage, accounts, encoder) = Self::without_ingest(return_window).await?;
+        let (listener, rtmp) = listen().await?;
+        let mut config = ingest::Config::new(accounts, encoder);
+        config.limits = limits;
+        tokio::spawn(ingest::serve(config, listener, stage.stopping.clone()));
+        Ok(Self { rtmp, ..stage })
+    }
+
+    /// Ingest alone on a thread, which is named as `/proc` names it.
+    pub(crate) async fn with_ingest_on_a_thread() -> Result<(Self, String)> {
+        let (stage, accounts, encoder) = Self::without_ingest(Duration::from_secs(60)).await?;
+        let (listener, rtmp) = listen().await?;
+        let listener = listener.into_std()?;
+        let config = ingest::Config::new(accounts, encoder);
+        let stopping = stage.stopping.clone();
+        let (name, named) = oneshot::channel();
+        std::thread::spawn(move || -> Result<()> {
+            let thread = std::fs::read_link("/proc/thread-self")?;
+            let _ = name.send(thread.display().to_string());
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                let listener = TcpListener::from_std(listener)?;
+                Ok(ingest::serve(config, listener, stopping).await?)
+            })
+        });
+        Ok((Self { rtmp, ..stage }, named.await?))
+    }
+
+    /// Everything else, and where accounts and encoder are.
+    async fn without_ingest(return_window: Duration) -> Result<(Self, String, String)> {
+        let stopping = CancellationToken::new();
         let stage = Self {
             rtmp: ([127, 0, 0, 1], 0).into(),
             seeder: Received::default(),
             authorizations: Arc::default(),
-            running: running.clone().drop_guard(),
+            stopping: stopping.clone(),
+            running: stopping.clone().drop_guard(),
         };
         let accounts = AccountsServer::new(AccountsDouble(stage.authorizations.clone()));
         let accounts = serve(accounts).await?;
         let seeder = serve(SeederServer::new(SeederDouble(stage.seeder.clone()))).await?;
-
         let (listener, encoder) = listen().await?;
         let mut config = encoder::Config::new(accounts.clone(), vec![seeder]);
         config.return_window = return_window;
-        tokio::spawn(encoder::serve(config, listener, running.clone()));
-
-        let (listener, rtmp) = listen().await?;
-        let mut config = ingest::Config::new(accounts, url(encoder));
-        config.limits = limits;
-        tokio::spawn(ingest::serve(config, listener, running));
-        Ok(Self { rtmp, ..stage })
+        tokio::spawn(encoder::serve(config, listener, stopping));
+        Ok((stage, accounts, url(encoder)))
     }
 
     /// Stops ingest and encoder.
