@@ -90,6 +90,7 @@ pub async fn run(
 ) {
     let mut ticket = Some(first);
     let mut pause = Pause::default();
+    let mut was_up = false;
     loop {
         let session = async {
             let opening = open(&address, ticket.take());
@@ -98,6 +99,7 @@ pub async fn run(
                 () = shutdown.cancelled() => return Ok(()),
             };
             pause.reset();
+            was_up = true;
             if !notices.tell(Notice::Up).await {
                 return Ok(());
             }
@@ -107,6 +109,11 @@ pub async fn run(
         };
         match session.await {
             Ok(()) => return,
+            // Who watches already goes on without a tracker, and asks again: what answers may
+            // be a proxy, or a service that is starting.
+            Err(Broken::Denied(denial)) if was_up => {
+                tracing::warn!(?denial, "no session with the tracker");
+            }
             Err(Broken::Denied(denial)) => {
                 notices.tell(Notice::Denied(denial)).await;
                 return;
