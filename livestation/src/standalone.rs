@@ -82,7 +82,7 @@ pub(crate) struct Args {
         value_delimiter = ','
     )]
     udp_public: Vec<SocketAddr>,
-    /// What the seeder sends at most, all viewers together
+    /// What the seeder sends at most, to all viewers of a channel together
     #[arg(long, env = "LIVESTATION_SEEDER_UPLOAD_MAX", value_name = "RATE", default_value = "100Mbps", value_parser = parse_rate)]
     seeder_upload_max: Rate,
     /// How many viewers may watch from one address
@@ -94,7 +94,7 @@ pub(crate) struct Args {
     )]
     viewers_per_address: usize,
     /// The station as viewers reach it, such as https://live.example; else as they asked
-    #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL")]
+    #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL", value_parser = parse_public_url)]
     public_url: Option<String>,
     /// Written when all of it serves: addresses, stream key, API token
     #[arg(long, value_name = "FILE")]
@@ -233,4 +233,15 @@ fn http(
         handle.stop(true).await;
     });
     Ok(server)
+}
+
+/// Tickets name the tracker by it: `ws` where it says `http`.
+fn parse_public_url(text: &str) -> Result<String, &'static str> {
+    let url: actix_web::http::Uri = text.parse().map_err(|_| "not a URL")?;
+    let web = matches!(url.scheme_str(), Some("http" | "https"));
+    let bare = url.path() == "/" && url.query().is_none();
+    match web && bare && url.authority().is_some() {
+        true => Ok(text.trim_end_matches('/').to_owned()),
+        false => Err("it looks like https://live.example, without a path"),
+    }
 }

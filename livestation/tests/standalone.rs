@@ -244,6 +244,8 @@ async fn what_keeps_it_from_starting_is_told_by_the_flag() -> anyhow::Result<()>
         ["--http", "here"],
         ["--seeder-upload-max", "fast"],
         ["--colour", "red"],
+        ["--public-url", "live.example"],
+        ["--public-url", "https://live.example/path"],
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_livestation"));
         let (code, _) = fails(command.arg("standalone").args(wrong)).await?;
