@@ -6,22 +6,26 @@
 
 use std::{sync::LazyLock, time::Duration};
 
-use reqwest::{StatusCode, Url};
+use reqwest::{Client, ClientBuilder, StatusCode, Url, header, redirect::Policy};
 use serde::Deserialize;
 use stripe::ChannelId;
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 16 * 1024;
 
-/// Made once: reading the system's certificates takes a while. Connections are not kept,
-/// since a ticket is asked for once in minutes.
-static CLIENT: LazyLock<Result<reqwest::Client, String>> = LazyLock::new(|| {
-    reqwest::Client::builder()
-        .redirect(reqwest::redirect::Policy::limited(3))
+/// Made once each: reading the system's certificates takes 20 ms, which plain HTTP
+/// need not pay. Connections are not kept, since a ticket is asked for once in minutes.
+static PLAIN: LazyLock<Result<Client, String>> =
+    LazyLock::new(|| build(Client::builder().tls_certs_only([])));
+static SECURE: LazyLock<Result<Client, String>> = LazyLock::new(|| build(Client::builder()));
+
+fn build(builder: ClientBuilder) -> Result<Client, String> {
+    builder
+        .redirect(Policy::none())
         .pool_max_idle_per_host(0)
         .build()
         .map_err(|error| error.to_string())
-});
+}
 
 /// The address of a channel: `http://host:port/{channel}`, with an optional `?ticket=`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +67,9 @@ pub enum Error {
     /// The server cannot be reached, or is not ready: later it may be.
     #[error("cannot get a ticket: {0}")]
     Unavailable(String),
+    /// A redirection. It is not followed, since the answer decides whose media is believed.
+    #[error("the server points to {0}: use the address of the page there")]
+    Elsewhere(String),
     /// The server answers something else.
     #[error("the server's answer is not a ticket")]
     Malformed,
@@ -118,7 +125,12 @@ impl Address {
     }
 
     async fn ask(&self, url: Url) -> Result<Ticket, Error> {
-        let client = CLIENT
+        let client = if url.scheme() == "https" {
+            &SECURE
+        } else {
+            &PLAIN
+        };
+        let client = client
             .as_ref()
             .map_err(|why| Error::Unavailable(why.clone()))?;
         let mut request = client.post(url);
@@ -127,6 +139,10 @@ impl Address {
         }
         let mut answer = request.send().await.map_err(unavailable)?;
         let status = answer.status();
+        if let Some(elsewhere) = answer.headers().get(header::LOCATION) {
+            let elsewhere = elsewhere.to_str().unwrap_or("another address");
+            return Err(Error::Elsewhere(elsewhere.chars().take(200).collect()));
+        }
         let mut body = Vec::new();
         while let Some(part) = answer.chunk().await.map_err(unavailable)? {
             if body.len() + part.len() > MAX_ANSWER {
