@@ -15,11 +15,11 @@ const RECORD: &[u8] = &[
 ];
 
 fn video_config() -> avc::Config {
-    avc::Config::parse(Bytes::from_static(RECORD)).unwrap()
+    avc::Config::parse(Bytes::from_static(RECORD)).expect("as the test made it")
 }
 
 fn audio_config(header: &'static [u8]) -> aac::Config {
-    aac::Config::parse(Bytes::from_static(header)).unwrap()
+    aac::Config::parse(Bytes::from_static(header)).expect("as the test made it")
 }
 
 const AAC_44100: &[u8] = &[0x12, 0x10];
@@ -53,7 +53,7 @@ fn push(fragmenter: &mut Fragmenter, from_ms: u32, ms: u32) -> Vec<Fragment> {
     for index in 0..ms * 30 / 1000 {
         let stamp = from_ms + (index * 100 + 1) / 3;
         let frame = picture(index % 30 == 0, 66, 1000);
-        fragmenter.video(stamp, frame).unwrap();
+        fragmenter.video(stamp, frame).expect("as the test made it");
         while sound_ms < stamp {
             fragmenter.audio(sound_ms, Bytes::from_static(&[0x21; 200]));
             sound_ms += 23;
@@ -65,11 +65,11 @@ fn push(fragmenter: &mut Fragmenter, from_ms: u32, ms: u32) -> Vec<Fragment> {
 /// The boxes of a fragment, and that its samples lie where it says.
 fn moof(fragment: &Fragment) -> Moof {
     let mut reader = &fragment.media[..];
-    let Any::Moof(moof) = Any::read_from(&mut reader).unwrap() else {
+    let Any::Moof(moof) = Any::read_from(&mut reader).expect("as the test made it") else {
         panic!("no moof first");
     };
     let mdat_at = fragment.media.len() - reader.len();
-    let Any::Mdat(mdat) = Any::read_from(&mut reader).unwrap() else {
+    let Any::Mdat(mdat) = Any::read_from(&mut reader).expect("as the test made it") else {
         panic!("no mdat after");
     };
     assert!(reader.is_empty());
@@ -77,7 +77,10 @@ fn moof(fragment: &Fragment) -> Moof {
     for traf in &moof.traf {
         for trun in &traf.trun {
             assert_eq!(trun.data_offset, Some(at as i32));
-            let sizes = trun.samples.iter().map(|entry| entry.size.unwrap());
+            let sizes = trun
+                .samples
+                .iter()
+                .map(|entry| entry.size.expect("as the test made it"));
             at += sizes.sum::<u32>() as usize;
         }
     }
@@ -89,7 +92,12 @@ fn decode_times(fragments: &[Fragment], track: u32) -> Vec<u64> {
     let mut times = Vec::new();
     for moof in fragments.iter().map(moof) {
         for traf in moof.traf.iter().filter(|t| t.tfhd.track_id == track) {
-            times.push(traf.tfdt.as_ref().unwrap().base_media_decode_time);
+            times.push(
+                traf.tfdt
+                    .as_ref()
+                    .expect("as the test made it")
+                    .base_media_decode_time,
+            );
         }
     }
     times

@@ -123,7 +123,7 @@ trait GetU32 {
 
 impl GetU32 for &[u8] {
     fn get_u32_be(&self) -> u32 {
-        u32::from_be_bytes(self[..4].try_into().unwrap())
+        u32::from_be_bytes(self[..4].try_into().expect("as the test made it"))
     }
 }
 
@@ -173,11 +173,11 @@ fn read(bytes: &[u8], cuts: &[usize]) -> Vec<Message> {
     let mut messages = Vec::new();
     for part in parts(bytes, cuts) {
         reader.receive(part);
-        while let Some(message) = reader.poll().unwrap() {
+        while let Some(message) = reader.poll().expect("as the test made it") {
             if message.kind == 1 {
                 reader
                     .set_chunk_len((&message.payload[..]).get_u32_be())
-                    .unwrap();
+                    .expect("as the test made it");
             }
             messages.push(message);
         }

@@ -30,7 +30,7 @@ const READ_LEN: usize = 16 * 1024;
 const STRANGER_READ_LEN: usize = 4 * 1024;
 /// A peer must take our few answers within this.
 const WRITE_DEADLINE: Duration = Duration::from_secs(2);
-/// Who was refused may read why before the socket goes.
+/// Who was refused may read why, and who is done may say so, before the socket goes.
 const LINGER: Duration = Duration::from_secs(1);
 /// After so long without media, what the fragmenter holds back goes.
 const FLUSH_AFTER: Duration = Duration::from_millis(500);
@@ -49,15 +49,17 @@ impl Connection {
     pub(crate) async fn run(mut self) {
         // Answers are small and wait for nothing.
         let _ = self.socket.set_nodelay(true);
-        if let Err(refusal) = self.serve().await {
-            tracing::debug!(reason = %refusal, "closing");
-            self.refuse(&refusal).await;
+        match self.serve().await {
+            Ok(()) => self.linger().await,
+            Err(refusal) => {
+                tracing::debug!(reason = %refusal, "closing");
+                self.refuse(&refusal).await;
+            }
         }
     }
 
     async fn serve(&mut self) -> Result<(), Refusal> {
         let mut publication = self.admit().await?;
-        self.visitor.admit();
         self.buffer.resize(READ_LEN, 0);
         self.session.accept();
         let span = tracing::info_span!("publish", channel = publication.channel());
@@ -92,7 +94,11 @@ impl Connection {
         {
             tracing::warn!(count, "wrong stream keys");
         }
-        Publication::open(self.shared.encoder.clone(), authorized?).await
+        let channel = authorized?;
+        if !self.shared.gate.admit(&mut self.visitor) {
+            return Err(Refusal::Full);
+        }
+        Publication::open(self.shared.encoder.clone(), channel).await
     }
 
     async fn publish_request(&mut self) -> Result<PublishRequest, Refusal> {
@@ -107,7 +113,7 @@ impl Connection {
             }
             tokio::select! {
                 () = shutdown.cancelled() => return Err(Refusal::Stopping),
-                read = self.socket.read(&mut self.buffer[..]) => match read {
+                read = self.socket.read(&mut self.buffer) => match read {
                     Ok(len @ 1..) => self.session.receive(&self.buffer[..len]),
                     _ => return Err(Refusal::Lost),
                 },
@@ -135,7 +141,7 @@ impl Connection {
                     flushed = true;
                 }
                 () = sleep_until(idle_at) => return Err(Refusal::Idle),
-                read = self.socket.read(&mut self.buffer[..]) => match read {
+                read = self.socket.read(&mut self.buffer) => match read {
                     Ok(len @ 1..) => {
                         self.session.receive(&self.buffer[..len]);
                         heard = Instant::now();
@@ -170,17 +176,21 @@ impl Connection {
         Ok(())
     }
 
-    /// Says why, if the peer can understand it, and waits a moment for it to be read:
-    /// closing with unread bytes would take the answer back.
+    /// Says why, if the peer can understand it.
     async fn refuse(mut self, refusal: &Refusal) {
-        let Some((code, description)) = refusal.status() else {
-            return;
-        };
-        self.session.refuse(code, &description);
+        if let Some((code, description)) = refusal.status() {
+            self.session.refuse(code, &description);
+            self.linger().await;
+        }
+    }
+
+    /// Sends what is left and waits a moment for the peer to leave first: closing with
+    /// unread bytes would take the last answer back.
+    async fn linger(mut self) {
         if self.send_output().await.is_err() || self.socket.shutdown().await.is_err() {
             return;
         }
-        let drain = async { while let Ok(1..) = self.socket.read(&mut self.buffer[..]).await {} };
+        let drain = async { while let Ok(1..) = self.socket.read(&mut self.buffer).await {} };
         let _ = timeout(LINGER, drain).await;
     }
 }

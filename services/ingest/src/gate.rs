@@ -1,4 +1,4 @@
-//! Who may come in: connections in all, strangers per address, wrong keys per address.
+//! Who may come in: broadcasters, strangers in all and per address, wrong keys per address.
 //!
 //! The one rule: what is remembered of addresses is bounded, and never logged.
 
@@ -26,7 +26,8 @@ pub(crate) struct Visitor {
 
 #[derive(Default)]
 struct Book {
-    inside: usize,
+    broadcasters: usize,
+    strangers: usize,
     blocks: BTreeMap<IpAddr, Block>,
     last_warning: Option<Instant>,
     unsaid: u64,
@@ -58,7 +59,7 @@ impl Gate {
     pub(crate) fn enter(&self, address: IpAddr) -> Option<Visitor> {
         let block = block_of(address);
         let mut book = lock(&self.book);
-        if book.inside >= self.limits.connections {
+        if book.strangers >= self.limits.strangers {
             return None;
         }
         let entry = book.blocks.entry(block).or_default();
@@ -66,12 +67,25 @@ impl Gate {
             return None;
         }
         entry.strangers += 1;
-        book.inside += 1;
+        book.strangers += 1;
         Some(Visitor {
             block,
             book: self.book.clone(),
             stranger: true,
         })
+    }
+
+    /// Makes a stranger, who has shown a key, a broadcaster; `false` when there are too many.
+    pub(crate) fn admit(&self, visitor: &mut Visitor) -> bool {
+        let mut book = lock(&self.book);
+        if book.broadcasters >= self.limits.broadcasters {
+            return false;
+        }
+        if std::mem::replace(&mut visitor.stranger, false) {
+            book.remove_stranger(visitor.block);
+            book.broadcasters += 1;
+        }
+        true
     }
 
     /// Whether the visitor's address may still try keys.
@@ -105,24 +119,20 @@ impl Gate {
     }
 }
 
-impl Visitor {
-    /// Has shown a key: no stranger any more.
-    pub(crate) fn admit(&mut self) {
-        if std::mem::replace(&mut self.stranger, false) {
-            lock(&self.book).remove_stranger(self.block);
-        }
-    }
-}
-
 impl Drop for Visitor {
     fn drop(&mut self) {
-        self.admit();
-        lock(&self.book).inside -= 1;
+        let mut book = lock(&self.book);
+        if self.stranger {
+            book.remove_stranger(self.block);
+        } else {
+            book.broadcasters -= 1;
+        }
     }
 }
 
 impl Book {
     fn remove_stranger(&mut self, block: IpAddr) {
+        self.strangers -= 1;
         if let Some(entry) = self.blocks.get_mut(&block) {
             entry.strangers -= 1;
             if entry.strangers == 0 && entry.wrong_keys_at(Instant::now()) == 0 {
@@ -171,10 +181,11 @@ fn block_of(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn gate(connections: usize, strangers: usize) -> Gate {
+    fn gate(broadcasters: usize, strangers: usize, per_address: usize) -> Gate {
         Gate::new(Limits {
-            connections,
-            strangers_per_address: strangers,
+            broadcasters,
+            strangers,
+            strangers_per_address: per_address,
             ..Limits::default()
         })
     }
@@ -185,30 +196,36 @@ mod tests {
 
     #[test]
     fn strangers_of_one_address_are_few_and_broadcasters_do_not_count() {
-        let gate = gate(10, 2);
+        let gate = gate(10, 10, 2);
         let mut first = gate.enter(HERE).unwrap();
         let second = gate.enter(NEXT_DOOR).unwrap();
         assert!(gate.enter(HERE).is_none());
         assert!(gate.enter(ELSEWHERE).is_some());
-        first.admit();
+        assert!(gate.admit(&mut first));
         assert!(gate.enter(HERE).is_some());
         drop((first, second));
-        assert!(lock(&gate.book).blocks.is_empty());
-        assert_eq!(lock(&gate.book).inside, 0);
+        let book = lock(&gate.book);
+        assert!(book.blocks.is_empty());
+        assert_eq!((book.strangers, book.broadcasters), (0, 0));
     }
 
     #[test]
-    fn connections_are_bounded_in_all() {
-        let gate = gate(1, 8);
-        let visitor = gate.enter(HERE);
+    fn strangers_and_broadcasters_are_bounded_apart() {
+        let gate = gate(1, 2, 8);
+        let mut first = gate.enter(HERE).unwrap();
+        assert!(gate.admit(&mut first));
+        let mut second = gate.enter(HERE).unwrap();
+        assert!(!gate.admit(&mut second));
+        let _third = gate.enter(HERE).unwrap();
         assert!(gate.enter(ELSEWHERE).is_none());
-        drop(visitor);
+        drop(first);
+        assert!(gate.admit(&mut second));
         assert!(gate.enter(ELSEWHERE).is_some());
     }
 
     #[test]
     fn five_wrong_keys_close_the_door_and_warn_once() {
-        let gate = gate(10, 10);
+        let gate = gate(10, 10, 10);
         let visitor = gate.enter(HERE).unwrap();
         let warnings: Vec<_> = (0..5).filter_map(|_| gate.on_wrong_key(&visitor)).collect();
         assert_eq!(warnings, [1]);

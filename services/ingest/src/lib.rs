@@ -45,8 +45,11 @@ impl Config {
 /// What a broadcaster, and a stranger, may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections in all; one core serves some 500 publishers at 600 kbit/s.
-    pub connections: usize,
+    /// Broadcasters at once; one core serves some 500 of 600 kbit/s.
+    pub broadcasters: usize,
+    /// Connections that have not shown a key yet, of all addresses. Each costs some 10 KiB,
+    /// so that a flood of them keeps no broadcaster out.
+    pub strangers: usize,
     /// Connections of one address that have not shown a key yet.
     pub strangers_per_address: usize,
     /// From accepting a socket to its asking to publish; accounts and the encoder have
@@ -61,7 +64,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections: 1024,
+            broadcasters: 1024,
+            strangers: 12_000,
             strangers_per_address: 32,
             publish_deadline: Duration::from_secs(5),
             idle: Duration::from_secs(15),

@@ -18,6 +18,8 @@ pub(crate) enum Refusal {
     Codec(#[from] flv::Error),
     #[error("stream: {0}")]
     Stream(#[from] media::cmaf::Error),
+    #[error("this server has no room for another broadcaster")]
+    Full,
     #[error("nothing came for too long")]
     Idle,
     #[error("this server is stopping")]
@@ -37,7 +39,7 @@ impl Refusal {
             Self::WrongKey(_) | Self::TooManyKeys => "NetStream.Publish.Unauthorized",
             Self::AlreadyLive => "NetStream.Publish.BadName",
             Self::Codec(_) | Self::Stream(_) => "NetStream.Publish.Rejected",
-            Self::Away(_) | Self::Stopping => "NetStream.Publish.Failed",
+            Self::Away(_) | Self::Full | Self::Stopping => "NetStream.Publish.Failed",
             Self::Idle => "NetStream.Publish.Idle",
             Self::Protocol(rtmp::Error::NotPublishing) => "NetStream.Failed",
             Self::Protocol(_) | Self::Lost => return None,

@@ -137,7 +137,7 @@ impl Stage {
     }
 
     pub(crate) fn generations(&self) -> Vec<Generation> {
-        self.seeder.lock().unwrap().clone()
+        self.seeder.lock().expect("as the test made it").clone()
     }
 
     /// Waits until the generations that have come satisfy the condition.
@@ -300,7 +300,7 @@ impl Accounts for AccountsDouble {
         &self,
         request: Request<AuthorizeRequest>,
     ) -> Result<Response<AuthorizeReply>, Status> {
-        *self.0.lock().unwrap() += 1;
+        *self.0.lock().expect("as the test made it") += 1;
         if request.into_inner().stream_key != KEY {
             return Err(Status::unauthenticated("unknown stream key"));
         }
@@ -320,7 +320,11 @@ impl Accounts for AccountsDouble {
         request: Request<CertifyEpochRequest>,
     ) -> Result<Response<CertifyEpochReply>, Status> {
         let request = request.into_inner();
-        let epoch_key = request.epoch_public_key.as_ref().try_into().unwrap();
+        let epoch_key = request
+            .epoch_public_key
+            .as_ref()
+            .try_into()
+            .expect("as the test made it");
         let signed = EpochCertificate::signed_bytes(CHANNEL, request.epoch, epoch_key);
         let signature = SigningKey::from_bytes(&CHANNEL_SECRET).sign(&signed);
         Ok(Response::new(CertifyEpochReply {
@@ -340,12 +344,12 @@ impl Seeder for SeederDouble {
         let mut requests = request.into_inner();
         let mut key = None;
         while let Some(request) = requests.message().await? {
-            match request.kind.unwrap() {
+            match request.kind.expect("as the test made it") {
                 seed_request::Kind::Open(open) => key = Some(epoch_key(&open.epoch_certificate)),
                 seed_request::Kind::Generation(generation) => {
                     let key = key.as_ref().expect("open comes first");
                     let checked = check(key, &generation).expect("a true generation");
-                    self.0.lock().unwrap().push(checked);
+                    self.0.lock().expect("as the test made it").push(checked);
                 }
             }
         }
