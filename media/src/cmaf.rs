@@ -34,6 +34,8 @@ pub struct Fragmenter {
     zero_ms: Option<i64>,
     last_video_ms: Option<i64>,
     last_keyframe_ms: i64,
+    /// Bytes of pictures since then.
+    gop_len: usize,
     wants_keyframe: bool,
     /// Where an audio-only broadcast could last be joined.
     last_join: Option<i64>,
@@ -75,8 +77,8 @@ pub struct Counts {
 /// Why the stream cannot go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Nobody could join within [`MAX_GOP_MS`].
-    #[error("no keyframe for more than 60 s; set a keyframe interval of 2 s")]
+    /// Nobody could join within [`MAX_GOP_MS`], or only by fetching [`MAX_GOP_LEN`].
+    #[error("too long without a keyframe; set a keyframe interval of 2 s")]
     GopTooLong,
 }
 
@@ -99,6 +101,8 @@ const EARLY_MS: i64 = 1_000;
 const AUDIO_JOIN_MS: i64 = 2_000;
 /// The longest time without a keyframe; encoders that are left alone make one in 2-10 s.
 pub const MAX_GOP_MS: i64 = 60_000;
+/// The most bytes of pictures from one keyframe to the next: 50 Mbit/s for 10 s.
+pub const MAX_GOP_LEN: usize = 64 * 1024 * 1024;
 /// Bytes of samples in a fragment: with its headers and an init segment it must fit a
 /// generation of 960 KiB.
 pub const MAX_SAMPLES_LEN: usize = 900 * 1024;
@@ -134,6 +138,7 @@ impl Fragmenter {
             zero_ms: None,
             last_video_ms: None,
             last_keyframe_ms: 0,
+            gop_len: 0,
             wants_keyframe: true,
             last_join: None,
             // Until two pictures tell: 30 a second.
@@ -176,8 +181,11 @@ impl Fragmenter {
         let decode_ms = self.decode_ms(placed_ms);
         if frame.keyframe {
             self.last_keyframe_ms = decode_ms;
+            self.gop_len = 0;
             self.wants_keyframe = false;
-        } else if decode_ms - self.last_keyframe_ms > MAX_GOP_MS {
+        }
+        self.gop_len += frame.bytes.len();
+        if decode_ms - self.last_keyframe_ms > MAX_GOP_MS || self.gop_len > MAX_GOP_LEN {
             return Err(Error::GopTooLong);
         }
         self.on_picture(placed_ms, decode_ms, frame);

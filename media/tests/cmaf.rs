@@ -293,6 +293,20 @@ fn a_broadcast_that_nobody_can_join_ends() {
 }
 
 #[test]
+fn a_broadcast_whose_joiners_would_drown_ends() {
+    let mut fragmenter = both();
+    let taken = (0..100)
+        .take_while(|index| {
+            let frame = picture(*index == 0, 0, 800 * 1024);
+            let taken = fragmenter.video(index * 10, frame).is_ok();
+            drain(&mut fragmenter);
+            taken
+        })
+        .count();
+    assert_eq!(taken, 81);
+}
+
+#[test]
 fn sound_alone_can_be_joined_every_two_seconds() {
     let mut fragmenter = Fragmenter::new(0);
     fragmenter.set_audio(audio_config(AAC_48000));
