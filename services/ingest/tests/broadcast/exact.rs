@@ -55,6 +55,13 @@ async fn a_broadcast_without_b_frames_at_48_khz_arrives_exactly() -> Result<()> 
 }
 
 #[tokio::test]
+async fn a_broadcast_whose_stamps_outgrow_24_bits_arrives_exactly() -> Result<()> {
+    // 16,777.216 s is where RTMP's timestamps become extended.
+    let codecs = [USUAL, &["-output_ts_offset", "16775"]].concat();
+    push_and_compare(&ffmpeg, 5.0, &codecs).await
+}
+
+#[tokio::test]
 async fn a_broadcast_without_sound_arrives_exactly() -> Result<()> {
     let codecs = [
         "-an",
