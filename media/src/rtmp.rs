@@ -8,7 +8,7 @@
 
 pub mod amf;
 pub mod chunk;
-mod handshake;
+pub mod handshake;
 
 use amf::{Member, Value};
 use bytes::{Buf, Bytes, BytesMut};
