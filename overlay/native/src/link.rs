@@ -45,7 +45,7 @@ impl Config {
             local,
             policy,
             max_links: 256,
-            max_pending: 64,
+            max_pending: 128,
             handshake: Duration::from_secs(5),
             silence: Duration::from_secs(3),
         }

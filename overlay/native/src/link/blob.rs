@@ -50,9 +50,26 @@ pub struct Blob {
     /// The sender's SCTP INIT chunk; when both ends send one the association needs no
     /// handshake of its own.
     pub sctp_init: Vec<u8>,
+    /// There will be no link: the sender has no room for one. The rest says nothing.
+    pub refused: bool,
 }
 
 impl Blob {
+    /// No to an offer.
+    #[must_use]
+    pub fn refusal(attempt: u64) -> Self {
+        Self {
+            attempt: 0,
+            answers: Some(attempt),
+            ufrag: String::new(),
+            password: String::new(),
+            fingerprint: [0; 32],
+            candidates: Vec::new(),
+            sctp_init: Vec::new(),
+            refused: true,
+        }
+    }
+
     /// The bytes to signal.
     #[must_use]
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -68,6 +85,7 @@ impl Blob {
                 .map(|at| WireAddress::new(*at))
                 .collect(),
             sctp_init: self.sctp_init.clone(),
+            refused: self.refused,
         }
         .encode_to_vec()
     }
@@ -83,6 +101,9 @@ impl Blob {
         let wire = Wire::decode(bytes).map_err(|_| BlobError::Malformed("protobuf"))?;
         if wire.candidates.len() > MAX_CANDIDATES {
             return Err(BlobError::TooManyCandidates);
+        }
+        if let (true, Some(attempt)) = (wire.refused, wire.answers) {
+            return Ok(Self::refusal(attempt));
         }
         let credential = |text: &str| {
             (4..=MAX_CREDENTIAL_LEN).contains(&text.len())
@@ -112,6 +133,7 @@ impl Blob {
                 .map(WireAddress::address)
                 .collect::<Result<_, _>>()?,
             sctp_init: wire.sctp_init,
+            refused: false,
         })
     }
 }
@@ -132,6 +154,8 @@ struct Wire {
     candidates: Vec<WireAddress>,
     #[prost(bytes = "vec", tag = "7")]
     sctp_init: Vec<u8>,
+    #[prost(bool, tag = "8")]
+    refused: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -184,6 +208,7 @@ mod tests {
                 .map(|i| SocketAddr::from(([192, 0, 2, i as u8], 4000)))
                 .collect(),
             sctp_init: vec![1; 40],
+            refused: false,
         }
     }
 
@@ -191,6 +216,8 @@ mod tests {
     fn reads_what_it_wrote() {
         let blob = blob(MAX_CANDIDATES);
         assert_eq!(Blob::from_bytes(&blob.to_bytes()), Ok(blob));
+        let no = Blob::refusal(4);
+        assert_eq!(Blob::from_bytes(&no.to_bytes()), Ok(no));
     }
 
     #[test]

@@ -124,6 +124,10 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         });
         match (waiting, blob.answers) {
             (Some(slot), Some(attempt)) if self.attempt(slot) == Some(attempt) => {
+                if blob.refused {
+                    self.remove(slot);
+                    return Ok(());
+                }
                 self.accept(now, slot, &blob)
             }
             (_, Some(_)) => Ok(()),
@@ -329,11 +333,23 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         }
     }
 
+    /// Who is told no at once looks elsewhere at once.
+    fn refuse(&mut self, to: K, attempt: u64) {
+        let payload = Blob::refusal(attempt).to_bytes().into();
+        self.events.push_back(Event::Signal { to, payload });
+    }
+
     fn answer(&mut self, now: Instant, from: K, role: Role, blob: &Blob) -> Result<(), Error> {
         if let Some(old) = self.by_key.get(&from).copied() {
             self.remove(old);
         }
-        let slot = self.insert(now, from, role)?;
+        let slot = match self.insert(now, from, role) {
+            Ok(slot) => slot,
+            Err(error) => {
+                self.refuse(from, blob.attempt);
+                return Err(error);
+            }
+        };
         self.describe(slot, Some(blob.attempt));
         self.accept(now, slot, blob)
     }

@@ -316,6 +316,19 @@ fn links_are_limited() {
 }
 
 #[test]
+fn an_offer_that_finds_no_room_is_refused_at_once() {
+    let mut net = Net::new(3);
+    let mut config = Config::new(vec![address(1)], policy());
+    config.max_links = 1;
+    net.ends[1] = Links::new(config, 9).unwrap();
+    net.connect(0, 1);
+    assert!(net.run(Duration::from_secs(3), |net| net.up(0, 1)));
+    net.connect(2, 1);
+    assert!(net.run(Duration::from_millis(200), |net| net.downs(2) == 1));
+    assert!(net.up(0, 1) && net.ends[2].is_empty());
+}
+
+#[test]
 fn nonsense_from_a_peers_address_does_not_end_its_link() {
     let mut net = linked();
     let now = net.now;
@@ -337,5 +350,6 @@ fn blob_with(candidates: impl IntoIterator<Item = SocketAddr>) -> Blob {
         fingerprint: [0; 32],
         candidates: candidates.into_iter().collect(),
         sctp_init: Vec::new(),
+        refused: false,
     }
 }

@@ -125,6 +125,7 @@ impl Webrtc {
             fingerprint,
             candidates: local.to_vec(),
             sctp_init,
+            refused: false,
         }
     }
 
