@@ -24,11 +24,14 @@ const PUSH_LIFE: Duration = Duration::from_millis(1000);
 const DUE_GRACE: Duration = Duration::from_millis(200);
 /// No more is resent to a new child while what waits already takes so long: it will pull
 /// the rest, and those who watch come first.
-const BACKFILL_WAIT: Duration = Duration::from_millis(600);
-/// A keyframe that is due so soon is a better beginning than the one before.
-const SOON: Duration = Duration::from_millis(250);
+const BACKFILL_WAIT: Duration = Duration::from_millis(200);
+/// A keyframe that is due so soon is a better beginning than the one before: to begin
+/// earlier, a newcomer would have to fetch up to a whole GOP in less than this.
+pub(super) const SOON: Duration = Duration::from_millis(800);
 /// No pull is queued while those that wait already take so long.
 const PULL_WAIT: Duration = Duration::from_millis(200);
+/// A pull with so little time left is urgent.
+const URGENT: Duration = Duration::from_millis(700);
 /// Longest time a pulled piece may wait.
 const MAX_WITHIN: Duration = Duration::from_millis(2000);
 /// A header is missed when a piece has waited for it so long.
@@ -374,7 +377,7 @@ impl<S: Scheme> Peer<S> {
             .filter_map(|(sequence, generation)| Some((sequence, *generation.facts()?)))
             .collect();
         for (sequence, facts) in held {
-            if self.uplink.pull_wait() > BACKFILL_WAIT {
+            if self.uplink.backlog() > BACKFILL_WAIT {
                 return;
             }
             if header_stripes(sequence, facts.n).contains(stripe) {
@@ -443,8 +446,11 @@ impl<S: Scheme> Peer<S> {
         let count = (pull.count as usize).min(32);
         let serve: Vec<StripeId> = asked.and(held).iter().take(count).collect();
         let seeder = self.config.role == Role::Seeder;
-        let affordable = self.uplink.pull_wait() <= PULL_WAIT
-            && (!seeder || self.spend_rescue(serve.len() * len));
+        let bytes = serve.len() * len;
+        let within = Duration::from_millis(u64::from(pull.within_ms)).min(MAX_WITHIN);
+        let urgent = within <= URGENT && self.uplink.spend_urgent(self.now, bytes);
+        let affordable = (urgent || self.uplink.pull_wait() <= PULL_WAIT)
+            && (!seeder || self.spend_rescue(bytes));
         if !self.uplink.shares() || serve.len() < count || !affordable {
             let busy = control::Busy {
                 sequence: pull.sequence,
@@ -457,12 +463,11 @@ impl<S: Scheme> Peer<S> {
         if pull.header && !serve.is_empty() {
             self.send_header(from, pull.sequence);
         }
-        let within = Duration::from_millis(u64::from(pull.within_ms)).min(MAX_WITHIN);
         for stripe in serve {
             self.uplink.push(Item {
                 to: from,
                 sequence: pull.sequence,
-                class: Class::Pull,
+                class: if urgent { Class::Urgent } else { Class::Pull },
                 len,
                 expires: self.now + within,
                 what: Parcel {

@@ -137,8 +137,6 @@ impl Playout {
         clock: &WallClock,
         from: u64,
     ) -> Option<u64> {
-        /// What fetching a chain takes at least: a round trip and some pieces' time.
-        const SOON: Duration = Duration::from_millis(250);
         let mut entry = None;
         for (sequence, generation) in window.range(from..) {
             let Some(facts) = generation.facts() else {
@@ -147,7 +145,7 @@ impl Playout {
             if !facts.flags.has(Flags::KEYFRAME) {
                 continue;
             }
-            if entry.is_some() && due(facts, clock)? > now + SOON {
+            if entry.is_some() && due(facts, clock)? > now + super::exchange::SOON {
                 break;
             }
             entry = Some(sequence);

@@ -16,6 +16,8 @@ const ANSWER: Duration = Duration::from_millis(350);
 /// A partner that is busy is left alone for so long, twice as long each time, at most.
 const REST: Duration = Duration::from_millis(80);
 const MAX_REST: Duration = Duration::from_millis(640);
+/// A newcomer's questions are not urgent: others watch already.
+const UNHURRIED: Duration = Duration::from_millis(1500);
 /// So near to its deadline a generation is asked of a seeder.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
 /// Pieces under way from one partner.
@@ -229,7 +231,8 @@ impl Pull {
             };
             let count = wanted.min(per_request).min(open.len());
             let stripes = pick(open, count, random);
-            let within = due.map_or(ANSWER, |due| due.since(now)).max(ANSWER);
+            let left = due.map_or(UNHURRIED, |due| due.since(now)).max(ANSWER);
+            let within = if view.starting { UNHURRIED } else { left };
             open = open.without(stripes);
             wanted -= count;
             *load.entry(to).or_default() += count;
@@ -237,7 +240,7 @@ impl Pull {
                 to,
                 stripes,
                 count,
-                deadline: now + ANSWER.max(within / 3),
+                deadline: now + ANSWER,
                 over: false,
             });
             self.allowed -= 1.0;

@@ -65,13 +65,16 @@ impl StreamRate {
         Duration::from_micros(span.checked_div(generations).unwrap_or(200_000))
     }
 
+    /// The mean per generation over its time; generations whose header was missed count as
+    /// the mean.
     fn per_second(&self, bytes: impl Fn(&Facts) -> u64) -> Option<u64> {
         let (first, last) = (self.recent.front()?, self.recent.back()?);
-        let span = last.ingest_stamp_us - first.ingest_stamp_us;
-        if span == 0 {
+        if first.sequence >= last.sequence {
             return None;
         }
-        let sum: u64 = self.recent.iter().skip(1).map(bytes).sum();
-        Some((u128::from(sum) * 1_000_000 / u128::from(span)) as u64)
+        let sum: u64 = self.recent.iter().map(bytes).sum();
+        let mean = sum as f64 / self.recent.len() as f64;
+        let interval = self.interval().as_secs_f64();
+        (interval > 0.0).then(|| (mean / interval) as u64)
     }
 }

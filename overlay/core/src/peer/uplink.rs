@@ -5,6 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{Instant, PeerId};
 
+/// Share of the uplink that urgent pulls may take, and how much of it may gather.
+const URGENT_SHARE: f64 = 0.05;
+const URGENT_BURST: Duration = Duration::from_millis(80);
 /// Part of the cap that is used: the rest is for what the accounting sees too late.
 const USE: f64 = 0.97;
 /// Share of the cap taken for framing and acknowledgements until it is measured
@@ -32,6 +35,8 @@ pub(super) enum Class {
     Leaf,
     /// Resent to a new child.
     Backfill,
+    /// Asked for in the last moment.
+    Urgent,
     /// Asked for.
     Pull,
 }
@@ -39,7 +44,7 @@ pub(super) enum Class {
 impl Class {
     /// Whether it was sent down the tree before.
     fn repeats(self) -> bool {
-        matches!(self, Self::Backfill | Self::Pull)
+        matches!(self, Self::Backfill | Self::Urgent | Self::Pull)
     }
 }
 
@@ -55,9 +60,11 @@ pub(super) struct Item<T> {
     pub(super) what: T,
 }
 
-/// The order of sending: pushes before all that repeats what was sent once, since what
-/// displaces pushes makes more pulls; then the earliest deadline, which is the oldest
-/// generation; then interior children before leaves.
+/// The order of sending: pushes, backfill and urgent pulls before other pulls, since pulls that displace pushes
+/// make more pulls; then the earliest deadline, which is the oldest generation; then
+/// interior children before leaves. Backfill is admitted only while little waits, and
+/// urgent pulls within a small budget, so that they delay pushes by no more than these have
+/// time.
 type Key = (bool, u64, Class, u64);
 
 /// The uplink.
@@ -79,6 +86,8 @@ pub(super) struct Uplink<T> {
     buffered: BTreeMap<PeerId, usize>,
     serial: u64,
     dropped: u64,
+    /// Bytes that urgent pulls may take now.
+    urgent: f64,
     measured: Measured,
 }
 
@@ -108,6 +117,7 @@ impl<T: Copy> Uplink<T> {
             buffered: BTreeMap::new(),
             serial: 0,
             dropped: 0,
+            urgent: cap * URGENT_BURST.as_secs_f64(),
             measured: Measured {
                 since: now,
                 ..Measured::default()
@@ -142,8 +152,8 @@ impl<T: Copy> Uplink<T> {
             self.measured.pushed += item.len as u64;
         }
         *self.per_peer.entry(item.to).or_default() += 1;
-        let again = item.class.repeats();
-        let key = (again, item.sequence, item.class, self.serial);
+        let pull = item.class == Class::Pull;
+        let key = (pull, item.sequence, item.class, self.serial);
         self.queue.insert(key, item);
     }
 
@@ -217,6 +227,21 @@ impl<T: Copy> Uplink<T> {
         }
     }
 
+    /// Takes bytes out of the budget for urgent pulls. Whether they were there.
+    pub(super) fn spend_urgent(&mut self, now: Instant, bytes: usize) -> bool {
+        self.refill(now);
+        let there = self.urgent >= bytes as f64;
+        if there {
+            self.urgent -= bytes as f64;
+        }
+        there
+    }
+
+    /// How long all that waits will take.
+    pub(super) fn backlog(&self) -> Duration {
+        Duration::from_secs_f64((self.queued_bytes as f64 / self.fill()).min(60.0))
+    }
+
     /// How long the backfill and the pulls that wait will take, from what pushing leaves
     /// over.
     pub(super) fn pull_wait(&self) -> Duration {
@@ -241,6 +266,8 @@ impl<T: Copy> Uplink<T> {
         let gained = now.since(self.updated).as_secs_f64() * fill;
         self.updated = self.updated.max(now);
         self.tokens = (self.tokens + gained).min(fill * BURST.as_secs_f64());
+        let most = self.cap * URGENT_BURST.as_secs_f64();
+        self.urgent = (self.urgent + gained * URGENT_SHARE).min(most);
     }
 
     /// Drops what is first in line and worthless; what is behind it gets its turn.

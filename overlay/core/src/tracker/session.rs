@@ -13,7 +13,7 @@ const RESCUED: usize = 200;
 /// A plan is repeated when it was not reported to have come true within this.
 const PATIENCE: Duration = Duration::from_millis(2500);
 /// The rate changed so much that slots are counted anew.
-const RATE_CHANGE: f64 = 0.2;
+const RATE_CHANGE: f64 = 0.04;
 /// A broadcast is planned for at least this rate, until it was measured.
 const MIN_RATE_BPS: u64 = 64_000;
 
