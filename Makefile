@@ -1,0 +1,73 @@
+# What people and CI call. Every target that builds sets up first; setting up is quick when
+# there is nothing to do.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.ONESHELL:
+.PHONY: help setup build run test lint wasm deny bench soak fuzz compose-test
+
+# The crates without I/O: the browser runs them too.
+PURE := -p stripe -p overlay-core -p media -p sim
+WASM := wasm32-unknown-unknown
+# How long make fuzz stays with each target.
+SECONDS ?= 600
+
+help:
+	@echo 'make setup         install what is missing (Debian), or say what it is'
+	@echo 'make run           the demo: a station, a broadcast, six viewers; Ctrl-C ends it'
+	@echo 'make test          all tests'
+	@echo 'make lint          format, clippy, the pure crates for WebAssembly, licences'
+	@echo 'make bench         the measurements behind bench/RESULTS.md'
+	@echo 'make fuzz          every fuzz target for SECONDS=600 each; needs a nightly toolchain'
+	@echo 'make soak          not there yet'
+	@echo 'make compose-test  not there yet'
+
+setup:
+	@scripts/setup
+
+build: setup
+	cargo build --locked -p livestation
+
+run: build
+	@exec target/debug/livestation demo
+
+# Without nextest the end-to-end tests run one after another; with it, .config/nextest.toml
+# says the same.
+test: setup wasm
+	if cargo nextest --version >/dev/null 2>&1; then
+	    cargo nextest run --locked --workspace
+	else
+	    cargo test --locked --workspace --exclude tests
+	    cargo test --locked -p tests -- --test-threads=1
+	fi
+
+lint: setup wasm deny
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+wasm: setup
+	@if [ -d "$$(rustc --print sysroot)/lib/rustlib/$(WASM)" ]; then
+	    cargo check --locked --target $(WASM) $(PURE)
+	else
+	    echo 'wasm: left out, there is no Rust target $(WASM)'
+	fi
+
+deny:
+	@if command -v cargo-deny >/dev/null; then
+	    cargo deny --all-features check bans licenses sources
+	else
+	    echo 'deny: left out, there is no cargo-deny (cargo install --locked cargo-deny)'
+	fi
+
+# What measures and takes its time is a test that is ignored otherwise.
+bench: setup
+	cargo test --locked --workspace -- --ignored --nocapture --test-threads=1
+
+fuzz: setup
+	for target in fuzz/targets/*.rs; do
+	    fuzz/run "$$(basename "$$target" .rs)" $(SECONDS)
+	done
+
+soak compose-test:
+	@echo '$@: not there yet' >&2
+	exit 1
