@@ -22,12 +22,16 @@ use crate::{
 const PUSH_LIFE: Duration = Duration::from_millis(1000);
 /// and until so long after its generation was due here: a descendant may begin with it.
 const DUE_GRACE: Duration = Duration::from_millis(200);
-/// No more is resent to a new child while what waits already takes so long: it will pull
-/// the rest, and those who watch come first.
-const BACKFILL_WAIT: Duration = Duration::from_millis(200);
+/// What a new child is sent again waits while what waits already takes so long: those who
+/// watch come first.
+const BACKFILL_WAIT: Duration = Duration::from_millis(100);
+/// It is given up after this: the child pulls what it still lacks.
+const BACKFILL_LIFE: Duration = Duration::from_millis(2500);
+/// Children being sent something again, at most, by stripe.
+const MAX_BACKFILLS: usize = 256;
 /// A keyframe that is due so soon is a better beginning than the one before: to begin
 /// earlier, a newcomer would have to fetch up to a whole GOP in less than this.
-pub(super) const SOON: Duration = Duration::from_millis(800);
+pub(super) const SOON: Duration = Duration::from_millis(1000);
 /// No pull is queued while those that wait already take so long.
 const PULL_WAIT: Duration = Duration::from_millis(200);
 /// A pull with so little time left is urgent.
@@ -47,6 +51,15 @@ const HEADER_REPEAT: Duration = Duration::from_millis(150);
 const RESCUE_SHARE: f64 = 0.5;
 const RESCUE_BURST_S: f64 = 4.0;
 
+/// What of a stripe a child is still to be sent again.
+#[derive(Debug)]
+pub(super) struct Backfill {
+    to: PeerId,
+    stripe: StripeId,
+    sequences: std::ops::Range<u64>,
+    expires: crate::Instant,
+}
+
 impl<S: Scheme> Peer<S> {
     pub(super) fn on_link_up(&mut self, peer: PeerId) {
         if !self.links.on_up(peer) {
@@ -64,6 +77,7 @@ impl<S: Scheme> Peer<S> {
     pub(super) fn on_link_down(&mut self, peer: PeerId) {
         self.links.remove(peer);
         self.children.remove_peer(peer);
+        self.backfills.retain(|backfill| backfill.to != peer);
         self.uplink.forget(peer);
         self.pull.on_link_down(peer);
         let links = &self.links;
@@ -273,7 +287,9 @@ impl<S: Scheme> Peer<S> {
 
     /// Sends what the uplink lets through.
     pub(super) fn send_queued(&mut self) {
+        self.continue_backfills();
         while let Some(item) = self.uplink.pop(self.now) {
+            self.continue_backfills();
             let generation = self.window.get(item.sequence);
             let piece = generation.and_then(|generation| generation.piece(item.what.stripe));
             let Some(piece) = piece.cloned() else {
@@ -364,37 +380,74 @@ impl<S: Scheme> Peer<S> {
         self.backfill(from, stripe, subscribe.from_sequence);
     }
 
+    /// Notes what of a stripe a new child is to be sent again.
     fn backfill(&mut self, to: PeerId, stripe: StripeId, from_sequence: u64) {
         let from_sequence = if from_sequence == 0 {
             self.newcomer_entry()
         } else {
             from_sequence
         };
-        let held: Vec<(u64, Facts)> = self
+        let Some(newest) = self
             .window
-            .range(from_sequence..)
-            .filter(|(_, generation)| generation.piece(stripe).is_some())
-            .filter_map(|(sequence, generation)| Some((sequence, *generation.facts()?)))
-            .collect();
-        for (sequence, facts) in held {
-            if self.uplink.backlog() > BACKFILL_WAIT {
-                return;
-            }
-            if header_stripes(sequence, facts.n).contains(stripe) {
-                self.send_header(to, sequence);
-            }
-            self.uplink.push(Item {
-                to,
-                sequence,
-                class: Class::Backfill,
-                len: facts.piece_len as usize,
-                expires: self.expiry(&facts),
-                what: Parcel {
-                    stripe,
-                    kind: PieceKind::Backfill,
-                },
-            });
+            .newest()
+            .filter(|newest| *newest >= from_sequence)
+        else {
+            return;
+        };
+        if self.backfills.len() == MAX_BACKFILLS {
+            self.backfills.remove(0);
         }
+        self.backfills.push(Backfill {
+            to,
+            stripe,
+            sequences: from_sequence..newest + 1,
+            expires: self.now + BACKFILL_LIFE,
+        });
+    }
+
+    /// Queues what is to be sent again, oldest first, as long as little waits.
+    fn continue_backfills(&mut self) {
+        let now = self.now;
+        while !self.backfills.is_empty() && self.uplink.backlog() <= BACKFILL_WAIT {
+            self.backfills
+                .retain(|backfill| backfill.expires > now && !backfill.sequences.is_empty());
+            let oldest = self
+                .backfills
+                .iter_mut()
+                .min_by_key(|backfill| backfill.sequences.start);
+            let Some(backfill) = oldest else {
+                return;
+            };
+            let (to, stripe, sequence) = (backfill.to, backfill.stripe, backfill.sequences.start);
+            backfill.sequences.start += 1;
+            self.resend(to, stripe, sequence);
+        }
+    }
+
+    fn resend(&mut self, to: PeerId, stripe: StripeId, sequence: u64) {
+        let Some(generation) = self.window.get(sequence) else {
+            return;
+        };
+        let Some(facts) = generation.facts().copied() else {
+            return;
+        };
+        if generation.piece(stripe).is_none() || !self.children.serves(to, stripe) {
+            return;
+        }
+        if header_stripes(sequence, facts.n).contains(stripe) {
+            self.send_header(to, sequence);
+        }
+        self.uplink.push(Item {
+            to,
+            sequence,
+            class: Class::Backfill,
+            len: facts.piece_len as usize,
+            expires: self.expiry(&facts),
+            what: Parcel {
+                stripe,
+                kind: PieceKind::Backfill,
+            },
+        });
     }
 
     /// The keyframe a newcomer will begin with: the latest that is due, or will be soon.
