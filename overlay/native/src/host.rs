@@ -3,7 +3,7 @@
 //! tracker's words and time into the core's inputs, and the core's outputs into datagrams,
 //! words and media.
 //!
-//! The one rule: after anything that happens, [`Host::pump`] runs until nothing is left to
+//! The one rule: after anything that happens, `pump` runs until nothing is left to
 //! do, and only then the task waits.
 
 mod clock;

@@ -89,7 +89,7 @@ pub enum Event<K> {
     Signal {
         /// Whose.
         to: K,
-        /// An encoded [`Blob`].
+        /// An encoded [`blob::Blob`].
         payload: Bytes,
     },
     /// Both channels are open.

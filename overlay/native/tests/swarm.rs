@@ -1,6 +1,7 @@
 //! A seeder and some viewers over real sockets on loopback, with the real core and its
 //! tracker, and channels in the place of WebSockets: what the drivers do with time, bytes
 //! and commands, from an encoder's pieces to what players are given.
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 use std::{
     collections::HashMap,
@@ -46,7 +47,7 @@ fn wall_us() -> u64 {
 /// What peers' sessions say to the tracker's task.
 enum Said {
     Opened(SessionId, Role, mpsc::Sender<Command>),
-    Message(SessionId, ToTracker),
+    Message(SessionId, Box<ToTracker>),
 }
 
 async fn track(clock: Clock, mut said: mpsc::Receiver<Said>) {
@@ -76,7 +77,7 @@ async fn track(clock: Clock, mut said: mpsc::Receiver<Said>) {
                     let grant = Grant { role, may_share: true };
                     Input::Opened { session, grant }
                 }
-                Some(Said::Message(session, message)) => Input::Message { session, message },
+                Some(Said::Message(session, message)) => Input::Message { session, message: *message },
                 None => return,
             },
             () = time::sleep_until(wake.into()) => Input::Timeout,
@@ -152,7 +153,7 @@ impl Bed {
         let said = self.tracker.clone();
         tokio::spawn(async move {
             while let Some(message) = to_tracker.recv().await {
-                let _ = said.send(Said::Message(session, message)).await;
+                let _ = said.send(Said::Message(session, Box::new(message))).await;
             }
         });
         let joining = Command::Join(SWARM, Box::new(join));
