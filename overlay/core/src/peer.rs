@@ -205,6 +205,7 @@ impl<S: Scheme> Peer<S> {
             && self.config.role == Role::Viewer
             && self.window.newest().is_some();
         self.next_tick = self.now + if starting { EAGER_TICK } else { TICK };
+        self.forget_old();
         if self.config.role == Role::Seeder {
             return;
         }

@@ -29,6 +29,8 @@ const BACKFILL_WAIT: Duration = Duration::from_millis(100);
 const BACKFILL_LIFE: Duration = Duration::from_millis(2500);
 /// Children being sent something again, at most, by stripe.
 const MAX_BACKFILLS: usize = 256;
+/// A GOP is kept for so long after the next one could be begun with.
+const KEPT: Duration = Duration::from_millis(1500);
 /// A keyframe that is due so soon is a better beginning than the one before: to begin
 /// earlier, a newcomer would have to fetch up to a whole GOP in less than this.
 pub(super) const SOON: Duration = Duration::from_millis(1000);
@@ -452,8 +454,12 @@ impl<S: Scheme> Peer<S> {
 
     /// The keyframe a newcomer will begin with: the latest that is due, or will be soon.
     fn newcomer_entry(&self) -> u64 {
-        let soon = self.now + SOON;
-        let mut entry = None;
+        self.latest_keyframe(self.now + SOON).unwrap_or(u64::MAX)
+    }
+
+    /// The latest keyframe that is due by then, or else the first there is.
+    fn latest_keyframe(&self, by: crate::Instant) -> Option<u64> {
+        let mut latest = None;
         for (sequence, generation) in self.window.range(..) {
             let Some(facts) = generation.facts() else {
                 continue;
@@ -462,12 +468,22 @@ impl<S: Scheme> Peer<S> {
                 continue;
             }
             let due = super::playout::due(facts, &self.clock);
-            if entry.is_some() && due.is_none_or(|due| due > soon) {
+            if latest.is_some() && due.is_none_or(|due| due > by) {
                 break;
             }
-            entry = Some(sequence);
+            latest = Some(sequence);
         }
-        entry.unwrap_or(u64::MAX)
+        latest
+    }
+
+    /// Forgets what neither the player nor a newcomer can need any more.
+    pub(super) fn forget_old(&mut self) {
+        let long_ago = self.now - KEPT;
+        if let Some(keyframe) = self.latest_keyframe(long_ago) {
+            let playing = self.playout.needs_from(self.now, &self.window, &self.clock);
+            self.window
+                .forget_before(playing.map_or(keyframe, |next| next.min(keyframe)));
+        }
     }
 
     /// When a piece is worth nothing any more: a little after its generation is due, or

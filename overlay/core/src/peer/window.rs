@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::{Facts, Instant, PeerId, Scheme, StripeId, StripeSet, wire::PieceMessage};
 
-/// Generations kept. At 200 ms each 14 s: the longest GOP broadcasters use by default (8 s,
+/// Generations kept at most. At 200 ms each 14 s: the longest GOP broadcasters use by default (8 s,
 /// OBS's 250 frames) with the play-out delay and room to serve others.
 pub(super) const SPAN: u64 = 72;
 /// How far ahead of the newest header a piece may be to be held.
@@ -18,6 +18,8 @@ pub(super) struct Window<S: Scheme> {
     generations: BTreeMap<u64, Generation<S>>,
     held: usize,
     newest: Option<u64>,
+    /// Generations below were forgotten before their time.
+    base: u64,
 }
 
 /// One generation in flight.
@@ -60,6 +62,7 @@ impl<S: Scheme> Default for Window<S> {
             generations: BTreeMap::new(),
             held: 0,
             newest: None,
+            base: 0,
         }
     }
 }
@@ -72,8 +75,18 @@ impl<S: Scheme> Window<S> {
 
     /// Generations below this are forgotten.
     pub(super) fn floor(&self) -> u64 {
-        self.newest
-            .map_or(0, |newest| (newest + 1).saturating_sub(SPAN))
+        let span = self
+            .newest
+            .map_or(0, |newest| (newest + 1).saturating_sub(SPAN));
+        span.max(self.base)
+    }
+
+    /// Forgets everything below `sequence`.
+    pub(super) fn forget_before(&mut self, sequence: u64) {
+        if sequence > self.base {
+            self.base = sequence;
+            self.forget();
+        }
     }
 
     pub(super) fn get(&self, sequence: u64) -> Option<&Generation<S>> {

@@ -6,8 +6,9 @@ use super::{
 };
 use crate::{Instant, StripeId, wire};
 
-/// Partners a peer is introduced to (overlay design, "Pull": at least 12).
-const PARTNERS: usize = 12;
+/// Partners a newcomer is introduced to. Links serve both sides, so that a peer has twice as
+/// many in the mean, more than the 12 that pulling wants (overlay design, "Pull").
+const PARTNERS: usize = 8;
 /// Swarms up to this size have everyone linked to the seeders, for rescue.
 const RESCUED: usize = 200;
 /// A plan is repeated when it was not reported to have come true within this.

@@ -1,0 +1,7 @@
+//! Stories of two to five real peers, their tracker and sometimes a stranger, on a virtual
+//! link. What holds in all of them stands in `world`.
+
+mod broadcast;
+mod strangers;
+mod swarm;
+mod world;

@@ -1,0 +1,142 @@
+//! Peers that mean well, and one that does not, placed by a real tracker.
+
+use std::time::Duration;
+
+use overlay_core::peer::{Event, stats::State};
+use stripe::Flags;
+
+use crate::world::{GOP, World};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn a_viewer_joins_starts_and_plays_to_the_end() {
+    let mut world = World::new();
+    world.seeder(20_000_000);
+    world.air(60);
+    world.run(SECOND * 3);
+    let viewer = world.viewer(0);
+    world.run(SECOND * 9);
+    world.air_one(Flags::END);
+    world.run(SECOND * 3);
+    let played = world.played(viewer);
+    assert_eq!(played.end, 60);
+    assert!(played.start <= GOP, "began at {}", played.start);
+    let stats = world.stats(viewer);
+    assert_eq!((stats.stalls, stats.skipped), (0, 0));
+    assert_eq!(stats.state, State::Ended);
+    assert!(stats.startup.unwrap() <= SECOND);
+    assert!(world.has(viewer, Event::Ended));
+    assert!(stats.cut.is_empty());
+}
+
+#[test]
+fn a_viewer_that_came_first_waits_and_loses_nothing() {
+    let mut world = World::new();
+    world.seeder(20_000_000);
+    let viewer = world.viewer(0);
+    world.run(SECOND * 3);
+    assert!(world.has(viewer, Event::Waiting));
+    assert_eq!(world.stats(viewer).state, State::Waiting);
+    world.air(30);
+    world.run(SECOND * 8);
+    assert_eq!(world.played(viewer), 0..30);
+    assert_eq!(world.stats(viewer).stalls, 0);
+}
+
+#[test]
+fn viewers_relay_to_each_other_what_the_seeder_cannot_send() {
+    let mut world = World::new();
+    let seeder = world.seeder(2_000_000);
+    world.air(100);
+    world.run(SECOND);
+    let viewers: Vec<_> = (0..4)
+        .map(|_| {
+            world.run(SECOND / 2);
+            world.viewer(5_000_000)
+        })
+        .collect();
+    world.run(SECOND * 22);
+    let mut relayed = 0;
+    for viewer in &viewers {
+        let stats = world.stats(*viewer);
+        assert_eq!(world.played(*viewer).end, 100);
+        assert_eq!(stats.stalls, 0);
+        assert!(stats.cut.is_empty());
+        relayed += stats.sent.media + stats.sent.parity;
+    }
+    let seeder = world.stats(seeder).sent;
+    let seeder = seeder.media + seeder.parity + seeder.rescue;
+    assert!(
+        relayed > seeder,
+        "{relayed} relayed, {seeder} from the seeder"
+    );
+}
+
+#[test]
+fn a_pause_is_waited_out_and_the_end_is_the_end() {
+    let mut world = World::new();
+    world.seeder(20_000_000);
+    let viewer = world.viewer(0);
+    world.air(20);
+    world.run(SECOND * 4);
+    world.air_one(Flags::PAUSE);
+    world.run(SECOND * 2);
+    assert!(world.has(viewer, Event::Waiting));
+    assert_eq!(world.stats(viewer).state, State::Waiting);
+    assert_eq!(world.played(viewer), 0..21);
+    world.run(SECOND * 20);
+    assert_eq!(world.stats(viewer).state, State::Waiting);
+    world.air_one(Flags::KEYFRAME.with(Flags::RESUME));
+    world.run(SECOND / 5);
+    world.air(20);
+    world.run(SECOND * 4);
+    assert_eq!(world.stats(viewer).state, State::Playing);
+    world.air_one(Flags::END);
+    world.run(SECOND * 2);
+    assert_eq!(world.played(viewer), 0..42);
+    let stats = world.stats(viewer);
+    assert_eq!(stats.state, State::Ended);
+    assert_eq!((stats.stalls, stats.skipped), (0, 0));
+}
+
+#[test]
+fn a_relay_that_alters_pieces_is_cut_and_nobody_else_is() {
+    let mut world = World::new();
+    world.seeder(2_500_000);
+    world.air(100);
+    world.run(SECOND);
+    // Only the liar has much to give, so all the others become its children.
+    let liar = world.liar(20_000_000);
+    world.run(SECOND);
+    let honest: Vec<_> = (0..4).map(|_| world.viewer(1_500_000)).collect();
+    world.run(SECOND * 22);
+    let victims: Vec<_> = world
+        .altered
+        .iter()
+        .map(|(edge, noted)| (*edge, *noted))
+        .collect();
+    assert!(!victims.is_empty(), "the liar relayed nothing");
+    for ((from, to), (first, count)) in victims {
+        assert_eq!(from, liar);
+        let cut = world
+            .events(to)
+            .iter()
+            .find(|(_, event)| *event == Event::Cut(liar))
+            .map(|(at, _)| *at);
+        let cut = cut.expect("the liar is cut");
+        assert!(
+            cut.since(first) <= SECOND,
+            "cut after {:?}",
+            cut.since(first)
+        );
+        assert_eq!(count, 1, "pieces arrived after the cut");
+        assert!(!world.linked(liar, to));
+        assert!(world.stats(to).rejected_pieces >= 1);
+    }
+    for viewer in honest {
+        assert_eq!(world.played(viewer).end, 100);
+        let stats = world.stats(viewer);
+        assert!(stats.cut.iter().all(|cut| *cut == liar), "{:?}", stats.cut);
+    }
+}
