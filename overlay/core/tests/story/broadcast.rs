@@ -11,10 +11,10 @@ use stripe::{Body, ChannelId, EpochCertificate, EpochSigner, Flags, Meta, Shape,
 /// Bytes of media in each generation: 800 kbit/s at five a second.
 const MEDIA_LEN: u64 = 20_000;
 /// The play-out delay.
-pub const DELAY_MS: u32 = 1500;
+pub(crate) const DELAY_MS: u32 = 1500;
 
-pub struct Broadcast {
-    pub channel: ChannelId,
+pub(crate) struct Broadcast {
+    pub(crate) channel: ChannelId,
     key: SigningKey,
     epoch: u64,
     signer: EpochSigner,
@@ -22,14 +22,14 @@ pub struct Broadcast {
 }
 
 /// One generation as the encoder made it.
-pub struct Generation {
-    pub header: SignedHeader,
-    pub pieces: Vec<Bytes>,
-    pub body: Body,
+pub(crate) struct Generation {
+    pub(crate) header: SignedHeader,
+    pub(crate) pieces: Vec<Bytes>,
+    pub(crate) body: Body,
 }
 
 impl Broadcast {
-    pub fn new(channel: u8, epoch: u64) -> Self {
+    pub(crate) fn new(channel: u8, epoch: u64) -> Self {
         let channel = ChannelId([channel; 16]);
         Self {
             channel,
@@ -40,11 +40,11 @@ impl Broadcast {
         }
     }
 
-    pub fn scheme(&self) -> Signed {
+    pub(crate) fn scheme(&self) -> Signed {
         Signed::new(self.channel, self.key.verifying_key().to_bytes())
     }
 
-    pub fn epoch(&self) -> SignedEpoch {
+    pub(crate) fn epoch(&self) -> SignedEpoch {
         let public_key = self.signer.public_key();
         let signed = EpochCertificate::signed_bytes(self.channel, self.epoch, &public_key);
         let certificate = EpochCertificate {
@@ -56,7 +56,12 @@ impl Broadcast {
         self.scheme().epoch(certificate).unwrap()
     }
 
-    pub fn make(&mut self, sequence: u64, flags: Flags, ingest_stamp_us: u64) -> &Generation {
+    pub(crate) fn make(
+        &mut self,
+        sequence: u64,
+        flags: Flags,
+        ingest_stamp_us: u64,
+    ) -> &Generation {
         let over = flags.has(Flags::END);
         let media = (0..MEDIA_LEN).map(|at| (at * 31 + sequence * 7) as u8);
         let body = Body {
@@ -82,12 +87,12 @@ impl Broadcast {
         self.generations.entry(sequence).or_insert(generation)
     }
 
-    pub fn generation(&self, sequence: u64) -> &Generation {
+    pub(crate) fn generation(&self, sequence: u64) -> &Generation {
         &self.generations[&sequence]
     }
 
     /// Whether the encoder made this piece.
-    pub fn made(&self, piece: &wire::PieceMessage<Bytes>) -> bool {
+    pub(crate) fn made(&self, piece: &wire::PieceMessage<Bytes>) -> bool {
         piece.epoch == self.epoch as u32
             && self
                 .generations
@@ -98,13 +103,13 @@ impl Broadcast {
     }
 
     /// A piece as it is pushed.
-    pub fn piece(&self, sequence: u64, stripe: u8) -> wire::Message<Signed> {
+    pub(crate) fn piece(&self, sequence: u64, stripe: u8) -> wire::Message<Signed> {
         let piece = self.generation(sequence).pieces[usize::from(stripe)].clone();
         self.claim(sequence, stripe, piece)
     }
 
     /// A piece that claims to be of this broadcast.
-    pub fn claim(&self, sequence: u64, stripe: u8, piece: Bytes) -> wire::Message<Signed> {
+    pub(crate) fn claim(&self, sequence: u64, stripe: u8, piece: Bytes) -> wire::Message<Signed> {
         wire::Message::Piece(wire::PieceMessage {
             kind: wire::PieceKind::Push,
             stripe: StripeId::new(stripe).unwrap(),
@@ -116,7 +121,7 @@ impl Broadcast {
 }
 
 /// With one bit changed.
-pub fn altered(piece: &Bytes) -> Bytes {
+pub(crate) fn altered(piece: &Bytes) -> Bytes {
     let mut bytes = piece.to_vec();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

@@ -305,18 +305,6 @@ fn children_beyond_its_slots_are_refused() {
     scene.goes_on();
 }
 
-#[test]
-fn who_shares_nothing_refuses_everybody() {
-    let mut scene = scene(0);
-    for stripe in 0..20 {
-        scene.control(subscribe(stripe));
-    }
-    scene.world.run(SECOND);
-    assert_eq!(scene.answers_heard(), (0, 20));
-    assert!(scene.pieces_heard().is_empty());
-    scene.goes_on();
-}
-
 /// Pieces of the given generations, each with memory of its own, said by the stranger.
 /// How many of them the viewer keeps.
 fn kept(scene: &mut Scene, sequences: impl Iterator<Item = u64>) -> usize {

@@ -117,7 +117,7 @@ fn a_relay_that_alters_pieces_is_cut_and_nobody_else_is() {
         .map(|(edge, noted)| (*edge, *noted))
         .collect();
     assert!(!victims.is_empty(), "the liar relayed nothing");
-    for ((from, to), (first, count)) in victims {
+    for ((from, to), (first, last)) in victims {
         assert_eq!(from, liar);
         let cut = world
             .events(to)
@@ -130,7 +130,7 @@ fn a_relay_that_alters_pieces_is_cut_and_nobody_else_is() {
             "cut after {:?}",
             cut.since(first)
         );
-        assert_eq!(count, 1, "pieces arrived after the cut");
+        assert!(last <= cut, "a piece got in after the cut");
         assert!(!world.linked(liar, to));
         assert!(world.stats(to).rejected_pieces >= 1);
     }

@@ -25,15 +25,15 @@ use crate::broadcast::{Broadcast, DELAY_MS, altered};
 const LATENCY: Duration = Duration::from_millis(10);
 const HANDSHAKE: Duration = Duration::from_millis(80);
 const TRAFFIC: Duration = Duration::from_millis(250);
-pub const GENERATION: Duration = Duration::from_millis(200);
+pub(crate) const GENERATION: Duration = Duration::from_millis(200);
 /// Generations from one keyframe to the next.
-pub const GOP: u64 = 10;
+pub(crate) const GOP: u64 = 10;
 /// Unix time at the virtual clock's zero.
 const WALL_AT_ZERO_US: u64 = 1_700_000_000_000_000;
 
-pub struct World {
-    pub now: Instant,
-    pub broadcast: Broadcast,
+pub(crate) struct World {
+    pub(crate) now: Instant,
+    pub(crate) broadcast: Broadcast,
     queue: BTreeMap<(Instant, u64), Step>,
     serial: u64,
     hosts: BTreeMap<PeerId, Host>,
@@ -44,8 +44,8 @@ pub struct World {
     next_sequence: u64,
     /// Peers that alter every tenth piece they send, and how many they have sent.
     liars: BTreeMap<PeerId, u64>,
-    /// Altered pieces that arrived while there was a link: when the first did, and how many.
-    pub altered: BTreeMap<(PeerId, PeerId), (Instant, u64)>,
+    /// When the first altered piece arrived, by liar and receiver, and when the last did.
+    pub(crate) altered: BTreeMap<(PeerId, PeerId), (Instant, Instant)>,
 }
 
 struct Host {
@@ -74,7 +74,7 @@ fn pair(a: PeerId, b: PeerId) -> (PeerId, PeerId) {
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let now = Instant::from_micros(1_000_000);
         let config = tracker::Config {
             seed: 7,
@@ -100,26 +100,26 @@ impl World {
     }
 
     /// Peers come in the order of their names.
-    pub fn seeder(&mut self, upload_bps: u64) -> PeerId {
+    pub(crate) fn seeder(&mut self, upload_bps: u64) -> PeerId {
         let seeder = self.host(Role::Seeder, upload_bps);
         let epoch = self.broadcast.epoch();
         self.feed(seeder, Input::Epoch(epoch));
         seeder
     }
 
-    pub fn viewer(&mut self, upload_bps: u64) -> PeerId {
+    pub(crate) fn viewer(&mut self, upload_bps: u64) -> PeerId {
         self.host(Role::Viewer, upload_bps)
     }
 
     /// A viewer that alters every tenth piece it relays.
-    pub fn liar(&mut self, upload_bps: u64) -> PeerId {
+    pub(crate) fn liar(&mut self, upload_bps: u64) -> PeerId {
         let liar = self.host(Role::Viewer, upload_bps);
         self.liars.insert(liar, 0);
         liar
     }
 
     /// Somebody with a link to a peer and nothing but what the story makes him say.
-    pub fn stranger(&mut self, to: PeerId) -> PeerId {
+    pub(crate) fn stranger(&mut self, to: PeerId) -> PeerId {
         let stranger = PeerId(1000 + self.strangers.len() as u64);
         self.strangers.insert(stranger, Vec::new());
         self.open(stranger, to);
@@ -127,7 +127,7 @@ impl World {
     }
 
     /// Publishes generations from now on, with a keyframe every [`GOP`].
-    pub fn air(&mut self, count: u64) {
+    pub(crate) fn air(&mut self, count: u64) {
         for index in 0..count {
             let sequence = self.next_sequence;
             let flags = if sequence.is_multiple_of(GOP) {
@@ -142,13 +142,13 @@ impl World {
     }
 
     /// Publishes one generation now.
-    pub fn air_one(&mut self, flags: Flags) {
+    pub(crate) fn air_one(&mut self, flags: Flags) {
         let sequence = self.next_sequence;
         self.next_sequence += 1;
         self.publish(sequence, flags);
     }
 
-    pub fn run(&mut self, span: Duration) {
+    pub(crate) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         while self
             .queue
@@ -183,18 +183,18 @@ impl World {
     }
 
     /// A stranger says something, and it arrives at once.
-    pub fn say(&mut self, from: PeerId, to: PeerId, message: &Message<Signed>) {
+    pub(crate) fn say(&mut self, from: PeerId, to: PeerId, message: &Message<Signed>) {
         let bytes = wire::encode(message);
         self.deliver(from, to, message.channel(), &bytes);
     }
 
     /// A stranger says a control message.
-    pub fn control(&mut self, from: PeerId, to: PeerId, kind: wire::control::Kind) {
+    pub(crate) fn control(&mut self, from: PeerId, to: PeerId, kind: wire::control::Kind) {
         self.say(from, to, &Message::Control(kind.into()));
     }
 
     /// Bytes arrive, as from a link.
-    pub fn deliver(&mut self, from: PeerId, to: PeerId, channel: Channel, bytes: &Bytes) {
+    pub(crate) fn deliver(&mut self, from: PeerId, to: PeerId, channel: Channel, bytes: &Bytes) {
         if !self.links.contains(&pair(from, to)) {
             return;
         }
@@ -212,32 +212,32 @@ impl World {
     }
 
     /// What a stranger has heard since this was last asked.
-    pub fn heard(&mut self, stranger: PeerId) -> Vec<Message<Signed>> {
+    pub(crate) fn heard(&mut self, stranger: PeerId) -> Vec<Message<Signed>> {
         self.strangers
             .get_mut(&stranger)
             .map(std::mem::take)
             .unwrap_or_default()
     }
 
-    pub fn linked(&self, a: PeerId, b: PeerId) -> bool {
+    pub(crate) fn linked(&self, a: PeerId, b: PeerId) -> bool {
         self.links.contains(&pair(a, b))
     }
 
-    pub fn stats(&self, peer: PeerId) -> Stats {
+    pub(crate) fn stats(&self, peer: PeerId) -> Stats {
         self.hosts[&peer].peer.stats()
     }
 
-    pub fn events(&self, peer: PeerId) -> &[(Instant, Event)] {
+    pub(crate) fn events(&self, peer: PeerId) -> &[(Instant, Event)] {
         &self.hosts[&peer].events
     }
 
-    pub fn has(&self, peer: PeerId, event: Event) -> bool {
+    pub(crate) fn has(&self, peer: PeerId, event: Event) -> bool {
         self.events(peer).iter().any(|(_, other)| *other == event)
     }
 
     /// Everything released so far: from a keyframe on, without a gap, each generation's
     /// bytes the encoder's, each when it was due.
-    pub fn played(&self, peer: PeerId) -> Range<u64> {
+    pub(crate) fn played(&self, peer: PeerId) -> Range<u64> {
         let released = &self.hosts[&peer].released;
         let first = released.first().expect("something is played");
         assert!(first.facts.flags.has(Flags::KEYFRAME));
@@ -312,7 +312,7 @@ impl World {
         }
     }
 
-    pub fn feed(&mut self, id: PeerId, input: Input<Signed>) {
+    pub(crate) fn feed(&mut self, id: PeerId, input: Input<Signed>) {
         let Some(host) = self.hosts.get_mut(&id) else {
             return;
         };
@@ -394,8 +394,8 @@ impl World {
             && self.liars.contains_key(&from)
             && !self.broadcast.made(piece)
         {
-            let noted = self.altered.entry((from, to)).or_insert((self.now, 0));
-            noted.1 += 1;
+            let noted = self.altered.entry((from, to));
+            noted.or_insert((self.now, self.now)).1 = self.now;
         }
     }
 
