@@ -1,5 +1,5 @@
-//! Writes the inputs that fuzzing starts from: `seeds FOLDER` makes FOLDER/rtmp and
-//! FOLDER/flv.
+//! Writes the inputs that fuzzing starts from: `seeds FOLDER` makes a folder in FOLDER for
+//! each target.
 
 use std::{fs, io, path::Path};
 
@@ -9,13 +9,19 @@ use media::rtmp::{
     chunk::{Message, Writer},
 };
 
+mod broadcast;
+#[path = "seeds/words.rs"]
+mod words;
+
 fn main() -> io::Result<()> {
     let folder = std::env::args()
         .nth(1)
         .unwrap_or_else(|| "corpus".to_owned());
     let folder = Path::new(&folder);
     write(&folder.join("rtmp"), &rtmp())?;
-    write(&folder.join("flv"), &flv())
+    write(&folder.join("flv"), &flv())?;
+    write(&folder.join("wire"), &words::wire())?;
+    write(&folder.join("peer"), &words::peer())
 }
 
 fn write(folder: &Path, seeds: &[Vec<u8>]) -> io::Result<()> {
