@@ -59,9 +59,8 @@ deny:
 	    echo 'deny: left out, there is no cargo-deny (cargo install --locked cargo-deny)'
 	fi
 
-# What measures and takes its time is a test that is ignored otherwise.
 bench: setup
-	cargo test --locked --workspace -- --ignored --nocapture --test-threads=1
+	bench/run
 
 fuzz: setup
 	for target in fuzz/targets/*.rs; do

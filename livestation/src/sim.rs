@@ -16,19 +16,25 @@ use serde::Serialize;
 
 use crate::exit;
 
-/// The shipped scenarios, by name.
-const SCENARIOS: &[(&str, &str, fn() -> Scenario)] = &[
-    (
-        "steady",
-        "viewers come over 20 s and stay, 4 Mbit/s, the usual mix of uplinks",
-        Scenario::default,
-    ),
-    (
-        "killed-half",
-        "as steady, and half of the viewers vanish at once at 40 s",
-        killed_half,
-    ),
+/// What is shipped.
+const SHIPPED: [Shipped; 2] = [
+    Shipped {
+        name: "steady",
+        about: "viewers come over 20 s and stay, 4 Mbit/s, the usual mix of uplinks",
+        scenario: Scenario::default,
+    },
+    Shipped {
+        name: "killed-half",
+        about: "as steady, and half of the viewers vanish at once at 40 s",
+        scenario: killed_half,
+    },
 ];
+
+struct Shipped {
+    name: &'static str,
+    about: &'static str,
+    scenario: fn() -> Scenario,
+}
 
 /// Simulate swarms on a virtual clock, with the same code that peers run.
 #[derive(clap::Args, Debug)]
@@ -100,8 +106,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn simulate(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let Some((name, _, scenario)) = SCENARIOS.iter().find(|(name, ..)| *name == args.scenario)
-    else {
+    let Some(shipped) = SHIPPED.iter().find(|found| found.name == args.scenario) else {
         eprintln!(
             "livestation: there is no scenario {:?}; there are:\n{}",
             args.scenario,
@@ -109,7 +114,7 @@ async fn simulate(args: RunArgs) -> anyhow::Result<ExitCode> {
         );
         return Ok(exit::USAGE.into());
     };
-    let mut scenario = scenario();
+    let mut scenario = (shipped.scenario)();
     if let Some(peers) = args.peers {
         scenario.peers = peers as usize;
     }
@@ -120,7 +125,7 @@ async fn simulate(args: RunArgs) -> anyhow::Result<ExitCode> {
         .await
         .context("the simulation broke")?;
     let outcome = Outcome {
-        scenario: name,
+        scenario: shipped.name,
         overlay: "livestation",
         peers,
         seeds: 1,
@@ -150,7 +155,7 @@ fn killed_half() -> Scenario {
 
 fn list() -> String {
     let mut text = String::new();
-    for (name, about, _) in SCENARIOS {
+    for Shipped { name, about, .. } in SHIPPED {
         let _ = writeln!(text, "  {name:<12} {about}");
     }
     text
