@@ -124,8 +124,13 @@ impl<S: Scheme> Peer<S> {
         let first = self.epoch.is_none();
         self.epoch = Some(epoch.clone());
         if !first {
+            // Sequences may begin anew, so that nothing counted by them holds any longer.
             self.window = super::Window::default();
             self.playout = super::Playout::default();
+            self.rate = super::StreamRate::default();
+            self.pull = super::Pull::default();
+            self.parents.on_epoch();
+            self.backfills.clear();
         }
         let others: Vec<PeerId> = self.links.up().map(|(peer, _)| peer).collect();
         for other in others {

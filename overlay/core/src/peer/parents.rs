@@ -255,6 +255,17 @@ impl Parents {
         Vec::new()
     }
 
+    /// Sequences begin anew.
+    pub(super) fn on_epoch(&mut self) {
+        for current in self
+            .slots
+            .values_mut()
+            .filter_map(|slot| slot.current.as_mut())
+        {
+            current.newest = 0;
+        }
+    }
+
     /// Deadlines and silence. `newest` is the newest generation of the broadcast.
     pub(super) fn tick(
         &mut self,

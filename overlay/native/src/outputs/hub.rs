@@ -143,6 +143,9 @@ impl Inner {
     fn push(&mut self, media: &Media) {
         let keyframe = media.flags.has(Flags::KEYFRAME);
         if keyframe {
+            if self.ended {
+                self.restart();
+            }
             self.begin_gop(media);
         }
         let Some(gop) = self.gops.back_mut() else {
@@ -156,6 +159,14 @@ impl Inner {
         gop.duration_us = media.ingest_stamp_us.saturating_sub(gop.first_us);
         self.feed(media, keyframe);
         self.forget();
+    }
+
+    /// Another broadcast begins where one has ended: readers get nothing of the old one.
+    fn restart(&mut self) {
+        self.ended = false;
+        self.gops.clear();
+        self.kept = 0;
+        self.discontinuities += 1;
     }
 
     fn begin_gop(&mut self, media: &Media) {
@@ -292,6 +303,18 @@ mod tests {
             out.extend(part.concat());
         }
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn another_broadcast_after_the_end_is_served_from_its_own_start() {
+        let hub = Hub::new(2);
+        hub.push(&media(0, true, "old"));
+        hub.end();
+        hub.push(&media(9, true, "new"));
+        let mut reader = hub.subscribe().unwrap();
+        hub.push(&media(10, false, "more"));
+        assert_eq!(drain(&mut reader), "initnewmore");
+        assert!(!reader.is_closed());
     }
 
     #[test]
