@@ -79,8 +79,18 @@ pub struct Host {
     wire: Wire,
     links: Links<Key>,
     members: BTreeMap<SwarmId, Member>,
+    tap: Option<Box<dyn Tap>>,
     next_traffic: Instant,
     next_stats: Instant,
+}
+
+/// Stands between the cores and the links: sees, and may change, what is sent. Tests have
+/// one to find out what others do about a peer that lies; no program has.
+pub trait Tap: Send {
+    /// This goes to a peer.
+    fn on_send(&mut self, to: PeerId, message: &mut wire::Message<Signed>);
+    /// The other end closed the link, or it is lost.
+    fn on_down(&mut self, peer: PeerId);
 }
 
 impl Host {
@@ -100,9 +110,17 @@ impl Host {
             wire,
             links: Links::new(config, seed)?,
             members: BTreeMap::new(),
+            tap: None,
             next_traffic: now + TRAFFIC_INTERVAL,
             next_stats: now + STATS_INTERVAL,
         })
+    }
+
+    /// With a tap on all its links.
+    #[must_use]
+    pub fn tapped(self, tap: Box<dyn Tap>) -> Self {
+        let tap = Some(tap);
+        Self { tap, ..self }
     }
 
     /// Drives until `shutdown` or until nobody can command any more, then says goodbye to
@@ -231,6 +249,9 @@ impl Host {
         let Some(member) = self.members.get_mut(&swarm) else {
             return;
         };
+        if let (Event::Down(_), Some(tap)) = (&event, &mut self.tap) {
+            tap.on_down(peer);
+        }
         let now = self.clock.core(now);
         match event {
             Event::Up(_) => member.handle(now, Input::LinkUp(peer)),
@@ -254,7 +275,7 @@ impl Host {
                     member.touched = false;
                     return;
                 }
-                Output::Send { to, message } => self.send(now, (swarm, to), &message),
+                Output::Send { to, message } => self.send(now, (swarm, to), message),
                 Output::Tracker(message) => member.tell_tracker(message),
                 Output::Release(release) => member.play(release),
                 Output::Event(event) => member.tell(event),
@@ -279,12 +300,15 @@ impl Host {
 
     /// A piece that finds no room is lost, as it might be on the wire. A peer that does not
     /// read what controls it is of no use.
-    fn send(&mut self, now: Instant, to: Key, message: &wire::Message<Signed>) {
+    fn send(&mut self, now: Instant, to: Key, mut message: wire::Message<Signed>) {
+        if let Some(tap) = &mut self.tap {
+            tap.on_send(to.1, &mut message);
+        }
         let channel = match message.channel() {
             wire::Channel::Reliable => Channel::Control,
             wire::Channel::Pieces => Channel::Pieces,
         };
-        let sent = self.links.send(to, channel, &wire::encode(message));
+        let sent = self.links.send(to, channel, &wire::encode(&message));
         if !sent && channel == Channel::Control && self.links.is_up(to) {
             tracing::debug!(peer = %to.1, "a peer does not read");
             self.links.close(now, to);

@@ -133,6 +133,13 @@ pub async fn open(config: Config, ticket: Ticket) -> Result<(Viewer, Running), E
 }
 
 impl Running {
+    /// With a tap on all its links.
+    #[must_use]
+    pub fn tapped(self, tap: Box<dyn host::Tap>) -> Self {
+        let host = self.host.tapped(tap);
+        Self { host, ..self }
+    }
+
     /// Joins, and watches until `shutdown`; then takes its leave of everybody.
     pub async fn run(self, shutdown: CancellationToken) {
         let commands = self.commands;
