@@ -9,9 +9,10 @@ use stripe::Flags;
 use super::{clock::WallClock, window::Window};
 use crate::{Instant, Scheme};
 
-/// Playing begins when so much of what comes next is whole too: two generations, in whose
-/// time the pulls for the rest are answered.
-const LEAD: Duration = Duration::from_millis(400);
+/// Playing begins when so much of what comes next is whole too. What is due later is so
+/// young that its push may still be on its way; what is due earlier and not there is a hole
+/// that began before the newcomer did.
+const LEAD: Duration = Duration::from_millis(800);
 
 /// Where the player stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
