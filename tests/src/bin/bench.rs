@@ -1,0 +1,121 @@
+//! The measurements behind `bench/RESULTS.md`: `bench/run [exact] [carried] [swarm] [cost]`,
+//! all without a name. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+use serde_json::json;
+use tests::scenario::{Row, carried, cost, exact, load};
+
+const ALL: [&str; 4] = ["exact", "carried", "swarm", "cost"];
+
+#[tokio::main]
+async fn main() -> Result<()> {
+    let mut names: Vec<String> = std::env::args().skip(1).collect();
+    if names.is_empty() {
+        names = ALL.map(str::to_owned).to_vec();
+    }
+    let mut failed = Vec::new();
+    for name in &names {
+        if let Err(error) = measure(name).await {
+            say(&format!("## {name}\n\nfailed: {error:#}\n"))?;
+            failed.push(name.as_str());
+        }
+    }
+    if failed.is_empty() {
+        return Ok(());
+    }
+    bail!("did not run to the end: {}", failed.join(", "))
+}
+
+async fn measure(name: &str) -> Result<()> {
+    match name {
+        "exact" => {
+            let report = exact::run(30).await?;
+            show(name, &exact_rows(&report), &report)
+        }
+        "carried" => {
+            let report = carried::run(carried::Plan {
+                viewers: 12,
+                spacing: Duration::from_millis(1500),
+                steady: Duration::from_secs(60),
+                decode: true,
+            })
+            .await?;
+            show(name, &report.rows(), &report)
+        }
+        "swarm" => {
+            let report = load::run(load::Plan {
+                peers: 50,
+                over: Duration::from_secs(5),
+                settle: Duration::from_secs(10),
+                window: Duration::from_secs(62),
+            })
+            .await?;
+            show(name, &report.rows(), &report)
+        }
+        "cost" => {
+            let report = cost::run(Duration::from_secs(30)).await?;
+            show(name, &report.rows(), &report)
+        }
+        _ => bail!("there is {}", ALL.join(", ")),
+    }
+}
+
+/// A run that was not exact has no report.
+fn exact_rows(report: &exact::Report) -> Vec<Row> {
+    let mut rows = vec![Row::only("pictures", Some(report.pictures as f64), "")];
+    for viewer in &report.viewers {
+        let of = |what: &str| format!("{}: {what}", viewer.name);
+        let came = report.pictures - viewer.first_picture;
+        rows.push(Row::only(&of("pictures, all exact"), Some(came as f64), ""));
+        rows.push(Row::at_most(
+            &of("stalls"),
+            Some(viewer.stalls as f64),
+            0.0,
+            "",
+        ));
+        let part = Some(viewer.from_peers * 100.0);
+        rows.push(Row::only(&of("media from other viewers"), part, "%"));
+    }
+    rows
+}
+
+fn show(name: &str, rows: &[Row], report: &impl Serialize) -> Result<()> {
+    let mut table = format!("## {name}\n\n| measured | figure | limit | |\n|---|---|---|---|\n");
+    for row in rows {
+        let held = match row.held {
+            Some(true) => "held",
+            Some(false) => "**not held**",
+            None => "",
+        };
+        writeln!(
+            table,
+            "| {} | {} | {} | {held} |",
+            row.what, row.figure, row.limit
+        )?;
+    }
+    say(&table)?;
+    let folder = out()?;
+    std::fs::write(folder.join(format!("{name}.md")), &table)?;
+    let json = serde_json::to_vec_pretty(&json!({"rows": rows, "report": report}))?;
+    std::fs::write(folder.join(format!("{name}.json")), json)?;
+    Ok(())
+}
+
+fn say(text: &str) -> Result<()> {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+fn out() -> Result<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    let folder = root.context("the workspace")?.join("bench/out");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}

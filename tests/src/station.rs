@@ -1,0 +1,109 @@
+//! A whole station: `livestation standalone` with a folder of its own.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    http,
+    process::{Process, Usage},
+};
+
+const START: Duration = Duration::from_secs(20);
+const STOP: Duration = Duration::from_secs(20);
+
+/// Running, on free ports of 127.0.0.1.
+pub struct Standalone {
+    /// What it said when it was ready.
+    pub ready: Ready,
+    process: Process,
+    folder: TempDir,
+}
+
+/// The fields of `--ready-json` that are used here.
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the names are the contract's")]
+pub struct Ready {
+    pub http: String,
+    pub udp: SocketAddr,
+    pub publish_rtmp: String,
+    pub stream_key: String,
+    pub watch: String,
+}
+
+impl Standalone {
+    /// Starts one with these flags besides its addresses, and waits until it serves.
+    ///
+    /// # Errors
+    /// When it does not serve in time.
+    pub async fn start(flags: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let (data, ready) = (file("data"), file("ready.json"));
+        let mut args = vec!["standalone", "--data-dir", &data, "--ready-json", &ready];
+        for socket in ["--http", "--rtmp", "--udp"] {
+            args.extend([socket, "127.0.0.1:0"]);
+        }
+        args.extend(flags);
+        let mut process = Process::livestation(folder.path(), "standalone", &args)?;
+        let ready = process.json(Path::new(&ready), START, |_| true).await?;
+        Ok(Self {
+            ready,
+            process,
+            folder,
+        })
+    }
+
+    /// Where everything of this run may keep files.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A file in that folder.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The channel's figures, as the station claims them.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn stats(&self) -> Result<Value> {
+        let url = format!("{}/api/v1/channels/demo/stats", self.ready.http);
+        http::json("GET", &url).await
+    }
+
+    /// What it has said.
+    #[must_use]
+    pub fn said(&self) -> String {
+        self.process.said()
+    }
+
+    /// What it costs.
+    ///
+    /// # Errors
+    /// When it is gone.
+    pub fn usage(&self) -> Result<Usage> {
+        self.process.usage()
+    }
+
+    /// Ends it as an operator would.
+    ///
+    /// # Errors
+    /// When it does not end in time with exit code 0, or has panicked meanwhile.
+    pub async fn stop(mut self) -> Result<()> {
+        self.process.stop(STOP).await?;
+        let said = self.said();
+        ensure!(!said.contains("panicked"), "{said}");
+        Ok(())
+    }
+}
