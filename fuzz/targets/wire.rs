@@ -11,7 +11,6 @@ use overlay_core::{
     Signed,
     wire::{self, Channel, FromTracker, ToTracker},
 };
-use prost::Message as _;
 use stripe::{Body, EpochCertificate, SignedHeader};
 
 #[path = "../../overlay/native/src/link/blob.rs"]
