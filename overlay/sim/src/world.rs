@@ -57,6 +57,8 @@ pub struct Report {
     pub redundancy_share: f64,
     /// The worst ratio, over peers, of what was sent to what was allowed.
     pub upload_over_cap: f64,
+    /// The most stripes in which one viewer has children at the end.
+    pub relayed_stripes_max: usize,
     /// Events handled.
     pub events: u64,
 }
@@ -501,6 +503,7 @@ impl World {
             duplicate_share: duplicate as f64 / received.max(1) as f64,
             redundancy_share: parity as f64 / received.max(1) as f64,
             upload_over_cap: over_cap.fold(0.0, f64::max),
+            relayed_stripes_max: stats.iter().map(|s| s.children.len()).max().unwrap_or(0),
             events: self.events,
         }
     }

@@ -499,15 +499,14 @@ impl<S: Scheme> Peer<S> {
         late.max(self.now + PUSH_LIFE)
     }
 
-    /// Edges the uplink can carry.
+    /// Edges the uplink can carry; many while that is unknown.
     fn slots(&self) -> usize {
-        if !self.uplink.shares() {
-            return 0;
+        let stripe_bytes = self.rate.stripe_bytes().filter(|bytes| *bytes > 0);
+        match stripe_bytes {
+            _ if !self.uplink.shares() => 0,
+            Some(bytes) => (self.uplink.fill() / bytes as f64) as usize,
+            None => 64,
         }
-        let Some(stripe_bytes) = self.rate.stripe_bytes().filter(|bytes| *bytes > 0) else {
-            return 64;
-        };
-        (self.uplink.fill() / stripe_bytes as f64) as usize
     }
 
     fn on_pull(&mut self, from: PeerId, pull: &control::Pull) {

@@ -293,27 +293,59 @@ impl Placement {
     }
 
     /// While few relay, some relay more stripes than they should in the long run. One of
-    /// them gives up one that others relay too; its children there are moved.
+    /// them gives up a stripe that others relay too, its children there being moved; or, if
+    /// it has none such, somebody else begins to relay one of its.
     fn shed_interior(&mut self) {
+        let surplus = self
+            .viewers()
+            .find(|(_, node)| node.interior.len() > MAX_INTERIOR)
+            .map(|(peer, node)| (peer, node.interior));
+        let Some((peer, interior)) = surplus else {
+            return;
+        };
         let mut relays = vec![0usize; usize::from(self.n)];
         for (_, node) in self.viewers() {
             for stripe in node.interior.iter() {
                 relays[stripe.index()] += 1;
             }
         }
-        let surplus = self.viewers().find_map(|(peer, node)| {
-            let spare = node.interior.iter().filter(|stripe| {
-                let room = self.room(*stripe) - node.free();
-                relays[stripe.index()] > 1 && room >= node.children(*stripe).len()
-            });
-            let spare = spare.min_by_key(|stripe| node.children(*stripe).len())?;
-            (node.interior.len() > MAX_INTERIOR).then_some((peer, spare))
-        });
-        let Some((peer, stripe)) = surplus else {
+        let children = |peer: PeerId, stripe: StripeId| {
+            let node = self.forest.get(peer);
+            node.map_or(0, |node| node.children(stripe).len())
+        };
+        let shared = |stripe: &StripeId| relays[stripe.index()] > 1;
+        let by_children = |stripe: &StripeId| children(peer, *stripe);
+        if let Some(stripe) = interior.iter().filter(shared).min_by_key(by_children) {
+            if let Some(node) = self.forest.get_mut(peer) {
+                node.interior.remove(stripe);
+            }
+            return;
+        }
+        let Some(stripe) = interior.iter().min_by_key(by_children) else {
             return;
         };
-        if let Some(node) = self.forest.get_mut(peer) {
-            node.interior.remove(stripe);
+        let heir = self
+            .viewers()
+            .filter(|(other, node)| {
+                *other != peer && node.slots >= MIN_SLOTS && node.interior.len() <= MAX_INTERIOR
+            })
+            .filter_map(|(other, node)| {
+                if node.interior.len() < MAX_INTERIOR {
+                    return Some((0, other, None));
+                }
+                let fewest = |stripe: &StripeId| children(other, *stripe);
+                let gives = node.interior.iter().filter(shared).min_by_key(fewest)?;
+                Some((1 + children(other, gives), other, Some(gives)))
+            })
+            .min();
+        let Some((_, heir, gives)) = heir else {
+            return;
+        };
+        if let Some(node) = self.forest.get_mut(heir) {
+            node.interior.insert(stripe);
+            if let Some(gives) = gives {
+                node.interior.remove(gives);
+            }
         }
     }
 
@@ -593,6 +625,8 @@ impl Placement {
             });
             if let Some(parent) = parent {
                 self.place(child, stripe, parent, orders);
+                moves += 1;
+            } else if !from_seeder && self.shift(child, StripeSet::from_iter([stripe]), orders) {
                 moves += 1;
             }
         }

@@ -2,7 +2,7 @@
 
 use super::{
     Duration, Member, Order, PeerId, RefusedCode, Role, SessionId, Tracker, from_tracker,
-    membership::slots, to_tracker,
+    to_tracker,
 };
 use crate::{Instant, StripeId, wire};
 
@@ -96,8 +96,8 @@ impl Tracker {
             partners: std::collections::BTreeSet::new(),
             status: wire::Status::default(),
         };
+        let slots = self.stream.map_or(0, |stream| member.slots(&stream));
         self.members.insert(peer, member);
-        let slots = self.stream.map_or(0, |stream| slots(upload_bps, &stream));
         self.placement.add(peer, grant.role == Role::Seeder, slots);
         let welcome = wire::Welcome {
             wall_us: self.wall_us(),
@@ -204,7 +204,7 @@ impl Tracker {
     fn recount_slots(&mut self, stream: &wire::Stream) {
         for (peer, member) in self.members.iter() {
             if let Some(node) = self.placement.forest.get_mut(peer) {
-                node.slots = slots(member.upload_bps, stream);
+                node.slots = member.slots(stream);
             }
         }
         self.unsettled = true;
