@@ -28,8 +28,8 @@ setup:
 build: setup
 	cargo build --locked -p livestation
 
-run: build
-	@exec target/debug/livestation demo
+run: setup
+	@exec cargo run --locked -p livestation -- demo
 
 # Without nextest the end-to-end tests run one after another; with it, .config/nextest.toml
 # says the same.
