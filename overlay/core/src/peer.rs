@@ -6,6 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{Facts, Instant, PeerId, Random, Scheme, StripeId, StripeSet, tracker::Role, wire};
 
+mod ask;
 mod children;
 mod clock;
 mod counters;
@@ -15,6 +16,7 @@ mod parents;
 mod playout;
 mod pull;
 mod rate;
+mod relay;
 mod session;
 pub mod stats;
 mod uplink;
@@ -41,7 +43,8 @@ const EAGER_TICK: Duration = Duration::from_millis(15);
 const STATUS: Duration = Duration::from_secs(1);
 
 /// A viewer's or a seeder's part in a swarm. Its states stand in sub-machines, one file
-/// each; `exchange` holds what peers say to each other, `session` what the tracker says.
+/// each; `exchange` takes in what peers say, `relay` passes it on, `ask` fetches what is
+/// missing, `session` talks with the tracker.
 pub struct Peer<S: Scheme> {
     scheme: S,
     config: Config,
@@ -55,7 +58,7 @@ pub struct Peer<S: Scheme> {
     parents: Parents,
     children: Children,
     uplink: Uplink<Parcel>,
-    backfills: Vec<exchange::Backfill>,
+    backfills: Vec<relay::Backfill>,
     rescue: f64,
     pull: Pull,
     playout: Playout,

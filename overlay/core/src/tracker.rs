@@ -189,6 +189,10 @@ pub enum Role {
 
 /// What happens to a swarm.
 #[derive(Clone, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an input is handed over once and never kept"
+)]
 pub enum Input {
     /// A peer connected and showed what allows it.
     Opened {

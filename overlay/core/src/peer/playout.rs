@@ -146,7 +146,7 @@ impl Playout {
             if !facts.flags.has(Flags::KEYFRAME) {
                 continue;
             }
-            if entry.is_some() && due(facts, clock)? > now + super::exchange::SOON {
+            if entry.is_some() && due(facts, clock)? > now + super::relay::SOON {
                 break;
             }
             entry = Some(sequence);

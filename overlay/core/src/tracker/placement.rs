@@ -1,5 +1,6 @@
 //! Who gets which stripe from whom: supply against demand per stripe, newcomers with slots
-//! towards the root, and make-before-break moves to where an edge belongs.
+//! towards the root (`placement/interiors.rs`), and make-before-break moves to where an edge
+//! belongs (`placement/moves.rs`).
 //!
 //! The one rule: a stripe's tree has no cycle, and nobody is planned more edges than its
 //! uplink carries.
@@ -7,12 +8,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::forest::{Forest, Node};
-
 use crate::{Instant, PeerId, StripeId, StripeSet, wire::DetachReason};
 
-/// Stripes a peer relays at most in the long run: its departure costs its descendants no
-/// more than these (overlay design, "children in one stripe, a strong one in two or three").
-const MAX_INTERIOR: usize = 3;
+mod interiors;
+mod moves;
+
 /// Children per stripe and seeder that are kept as roots, at most (overlay design, "Roots").
 const MAX_ROOTS: usize = 5;
 /// Slots beside which a peer is a leaf everywhere.
@@ -20,14 +20,10 @@ const MIN_SLOTS: usize = 2;
 /// A parent that refused is full for a moment; one that cannot be reached stays so longer.
 const REFUSED: Duration = Duration::from_secs(1);
 const UNREACHABLE: Duration = Duration::from_secs(30);
-/// Peers looked at for an exchange of stripes.
-const MAX_SWAP_SCAN: usize = 256;
 /// Share of slots kept free, for repair and newcomers, where supply allows (overlay design,
 /// "12.5 % spare slots beyond demand"), and which part of what there is beyond demand.
 const RESERVE: f64 = 0.125;
 const RESERVE_PART: f64 = 0.8;
-/// Moves in one round, so that a swarm is never turned over at once.
-const MAX_MOVES: usize = 16;
 
 /// What peers are to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -183,63 +179,6 @@ impl Placement {
         node.free() as f64 <= node.slots as f64 * self.reserve
     }
 
-    /// Moves leaves from peers that are into their reserve to others that are not.
-    fn balance(&mut self, orders: &mut Vec<Order>) {
-        let over = |node: &Node| (node.free() as f64) < (node.slots as f64 * self.reserve).floor();
-        let full: Vec<PeerId> = self
-            .viewers()
-            .filter(|(_, node)| over(node))
-            .map(|(peer, _)| peer)
-            .collect();
-        for above in full.into_iter().take(MAX_MOVES) {
-            if let Some((stripe, child, to)) = self.find_relief(above) {
-                self.place(child, stripe, to, orders);
-            }
-        }
-    }
-
-    /// A leaf of `above` that a peer with room could feed.
-    fn find_relief(&self, above: PeerId) -> Option<(StripeId, PeerId, PeerId)> {
-        let node = self.forest.get(above)?;
-        node.relayed().iter().find_map(|stripe| {
-            let leaves = node.children(stripe).iter().copied();
-            leaves
-                .filter(|child| !self.relays(*child, stripe))
-                .find_map(|child| {
-                    let to = self.parent_for(child, stripe, false)?;
-                    let node = self.forest.get(to)?;
-                    (!node.seeder && !self.is_full(node)).then_some((stripe, child, to))
-                })
-        })
-    }
-
-    /// A peer with much room left, where others are full, relays another stripe instead of
-    /// one that has room.
-    fn reassign_idle(&mut self) {
-        let room: Vec<usize> = StripeId::first(self.n)
-            .map(|stripe| self.room(stripe))
-            .collect();
-        let least = StripeId::first(self.n).min_by_key(|stripe| room[stripe.index()]);
-        let Some(least) = least.filter(|stripe| room[stripe.index()] == 0) else {
-            return;
-        };
-        let idle = self.viewers().find_map(|(peer, node)| {
-            let roomy = node.free() * 2 > node.slots && !node.interior.contains(least);
-            let mut held = node.interior.iter().filter(|stripe| {
-                node.children(*stripe).is_empty() || room[stripe.index()] > node.free()
-            });
-            let gives = held.next().filter(|_| roomy)?;
-            Some((peer, gives))
-        });
-        let Some((peer, gives)) = idle else {
-            return;
-        };
-        if let Some(node) = self.forest.get_mut(peer) {
-            node.interior.remove(gives);
-            node.interior.insert(least);
-        }
-    }
-
     fn viewers(&self) -> impl Iterator<Item = (PeerId, &Node)> {
         self.forest.iter().filter(|(_, node)| !node.seeder)
     }
@@ -260,205 +199,6 @@ impl Placement {
         } else {
             0
         };
-    }
-
-    /// Gives newcomers with slots the stripes with the least supply to relay.
-    fn choose_interiors(&mut self) {
-        let sharers = self.viewers().filter(|(_, node)| node.slots >= MIN_SLOTS);
-        let each = usize::from(self.n)
-            .div_ceil(sharers.count().max(1))
-            .clamp(1, MAX_INTERIOR);
-        let mut supply = vec![0usize; usize::from(self.n)];
-        for (_, node) in self.viewers() {
-            for stripe in node.interior.iter() {
-                supply[stripe.index()] += node.slots / node.interior.len().max(1);
-            }
-        }
-        let idle: Vec<(PeerId, usize)> = self
-            .viewers()
-            .filter(|(_, node)| node.interior.is_empty() && node.slots >= MIN_SLOTS)
-            .map(|(peer, node)| (peer, node.slots))
-            .collect();
-        for (peer, slots) in idle {
-            let mut by_supply: Vec<StripeId> = StripeId::first(self.n).collect();
-            by_supply.sort_by_key(|stripe| supply[stripe.index()]);
-            let chosen: StripeSet = by_supply.into_iter().take(each).collect();
-            for stripe in chosen.iter() {
-                supply[stripe.index()] += slots / each;
-            }
-            if let Some(node) = self.forest.get_mut(peer) {
-                node.interior = chosen;
-            }
-        }
-    }
-
-    /// While few relay, some relay more stripes than they should in the long run. One of
-    /// them gives up a stripe that others relay too, its children there being moved; or, if
-    /// it has none such, somebody else begins to relay one of its.
-    fn shed_interior(&mut self) {
-        let surplus = self
-            .viewers()
-            .find(|(_, node)| node.interior.len() > MAX_INTERIOR)
-            .map(|(peer, node)| (peer, node.interior));
-        let Some((peer, interior)) = surplus else {
-            return;
-        };
-        let mut relays = vec![0usize; usize::from(self.n)];
-        for (_, node) in self.viewers() {
-            for stripe in node.interior.iter() {
-                relays[stripe.index()] += 1;
-            }
-        }
-        let children = |peer: PeerId, stripe: StripeId| {
-            let node = self.forest.get(peer);
-            node.map_or(0, |node| node.children(stripe).len())
-        };
-        let shared = |stripe: &StripeId| relays[stripe.index()] > 1;
-        let by_children = |stripe: &StripeId| children(peer, *stripe);
-        if let Some(stripe) = interior.iter().filter(shared).min_by_key(by_children) {
-            if let Some(node) = self.forest.get_mut(peer) {
-                node.interior.remove(stripe);
-            }
-            return;
-        }
-        let Some(stripe) = interior.iter().min_by_key(by_children) else {
-            return;
-        };
-        let heir = self
-            .viewers()
-            .filter(|(other, node)| {
-                *other != peer && node.slots >= MIN_SLOTS && node.interior.len() <= MAX_INTERIOR
-            })
-            .filter_map(|(other, node)| {
-                if node.interior.len() < MAX_INTERIOR {
-                    return Some((0, other, None));
-                }
-                let fewest = |stripe: &StripeId| children(other, *stripe);
-                let gives = node.interior.iter().filter(shared).min_by_key(fewest)?;
-                Some((1 + children(other, gives), other, Some(gives)))
-            })
-            .min();
-        let Some((_, heir, gives)) = heir else {
-            return;
-        };
-        if let Some(node) = self.forest.get_mut(heir) {
-            node.interior.insert(stripe);
-            if let Some(gives) = gives {
-                node.interior.remove(gives);
-            }
-        }
-    }
-
-    /// Nobody with room relays what `peer` lacks: somebody who holds one of these stripes
-    /// begins to relay it.
-    fn extend(&mut self, peer: PeerId, lacks: StripeSet, orders: &mut Vec<Order>) -> bool {
-        let Some(node) = self.forest.get(peer) else {
-            return false;
-        };
-        let found = self
-            .viewers()
-            .filter(|(other, relay)| *other != peer && relay.free() > 0 && !node.has_failed(*other))
-            .filter_map(|(other, relay)| {
-                let fits = |stripe: &StripeId| {
-                    self.forest.depth(other, *stripe).is_some()
-                        && !self.forest.is_below(other, peer, *stripe)
-                };
-                let stripe = relay.held().and(lacks).iter().find(fits)?;
-                Some((
-                    relay.interior.len(),
-                    usize::MAX - relay.free(),
-                    other,
-                    stripe,
-                ))
-            })
-            .min();
-        let Some((_, _, relay, stripe)) = found else {
-            return false;
-        };
-        if let Some(node) = self.forest.get_mut(relay) {
-            node.interior.insert(stripe);
-        }
-        self.place(peer, stripe, relay, orders);
-        true
-    }
-
-    /// Attaches a peer in the stripes it relays, as near to the root as can be.
-    fn root_interiors(&mut self, peer: PeerId, orders: &mut Vec<Order>) {
-        let Some(node) = self.forest.get(peer) else {
-            return;
-        };
-        for stripe in node.interior.without(node.held()).iter() {
-            let parent = self.parent_for(peer, stripe, true);
-            let depth = parent.and_then(|parent| self.forest.depth(parent, stripe));
-            let leaf = self.leaf_to_displace(peer, stripe);
-            match (parent, leaf) {
-                (parent, Some((above, leaf)))
-                    if parent.is_none() || self.forest.depth(above, stripe) < depth =>
-                {
-                    self.displace(peer, stripe, above, leaf, orders);
-                }
-                (Some(parent), _) => self.place(peer, stripe, parent, orders),
-                (None, _) => self.make_room(peer, stripe, orders),
-            }
-        }
-    }
-
-    /// A newcomer that relays takes the place of a leaf, which becomes its child.
-    fn displace(
-        &mut self,
-        peer: PeerId,
-        stripe: StripeId,
-        above: PeerId,
-        leaf: PeerId,
-        orders: &mut Vec<Order>,
-    ) {
-        self.forest.unlink(leaf, stripe);
-        self.place(peer, stripe, above, orders);
-        let room = self.forest.get(peer).is_some_and(|node| node.free() > 0);
-        if room
-            && !self
-                .forest
-                .get(leaf)
-                .is_some_and(|node| node.has_failed(peer))
-        {
-            self.place(leaf, stripe, peer, orders);
-        } else if let Some(parent) = self.parent_for(leaf, stripe, false) {
-            self.place(leaf, stripe, parent, orders);
-        } else {
-            orders.push(Order::Unplace { peer: leaf, stripe });
-        }
-    }
-
-    /// A stripe has no place at all for a peer that relays it: a seeder gives up a leaf of
-    /// another stripe.
-    fn make_room(&mut self, peer: PeerId, stripe: StripeId, orders: &mut Vec<Order>) {
-        let leaves = self
-            .misplaced()
-            .into_iter()
-            .filter(|(above, ..)| self.forest.get(*above).is_some_and(|node| node.seeder));
-        let movable = leaves.into_iter().find_map(|(seeder, other, leaf)| {
-            let free = self
-                .forest
-                .get(leaf)
-                .is_some_and(|node| !node.has_failed(seeder));
-            let parent = self.parent_for(leaf, other, false);
-            (free && !self.forest.get(peer)?.has_failed(seeder))
-                .then_some((seeder, other, leaf, parent))
-        });
-        let Some((seeder, other, leaf, parent)) = movable else {
-            return;
-        };
-        match parent.filter(|parent| *parent != seeder) {
-            Some(parent) => self.place(leaf, other, parent, orders),
-            None => {
-                self.forest.unlink(leaf, other);
-                orders.push(Order::Unplace {
-                    peer: leaf,
-                    stripe: other,
-                });
-            }
-        }
-        self.place(peer, stripe, seeder, orders);
     }
 
     /// Gives a peer `target` stripes, those with the most room first. How many it is short.
@@ -506,53 +246,6 @@ impl Placement {
         missing
     }
 
-    /// Everyone who relays what `peer` lacks is full: one of them hands a child of another
-    /// stripe to somebody with room, and takes `peer` instead.
-    fn shift(&mut self, peer: PeerId, lacks: StripeSet, orders: &mut Vec<Order>) -> bool {
-        let Some((stripe, parent, other, child, to)) = self.find_shift(peer, lacks) else {
-            return false;
-        };
-        self.place(child, other, to, orders);
-        self.place(peer, stripe, parent, orders);
-        true
-    }
-
-    /// The shift to make: (stripe, parent) for `peer`, after moving (stripe, child) to
-    /// another parent.
-    fn find_shift(
-        &self,
-        peer: PeerId,
-        lacks: StripeSet,
-    ) -> Option<(StripeId, PeerId, StripeId, PeerId, PeerId)> {
-        let node = self.forest.get(peer)?;
-        let relays = self
-            .viewers()
-            .filter(|(parent, above)| {
-                *parent != peer && !node.has_failed(*parent) && !above.interior.is_empty()
-            })
-            .take(MAX_SWAP_SCAN);
-        for (parent, above) in relays {
-            let stripe = above.interior.and(lacks).iter().find(|stripe| {
-                self.forest.depth(parent, *stripe).is_some()
-                    && !self.forest.is_below(parent, peer, *stripe)
-            });
-            let Some(stripe) = stripe else {
-                continue;
-            };
-            for other in above.interior.iter().filter(|other| *other != stripe) {
-                for child in above.children(other) {
-                    let to = self.parent_for(*child, other, false).filter(|to| {
-                        *to != parent && self.forest.get(*to).is_some_and(|node| !node.seeder)
-                    });
-                    if let Some(to) = to {
-                        return Some((stripe, parent, other, *child, to));
-                    }
-                }
-            }
-        }
-        None
-    }
-
     /// Free slots of those who relay a stripe.
     fn room(&self, stripe: StripeId) -> usize {
         self.viewers()
@@ -561,96 +254,9 @@ impl Placement {
             .sum()
     }
 
-    /// The stripes with room left are all held already: another leaf takes one of them and
-    /// gives up one that `peer` lacks.
-    fn swap(&mut self, peer: PeerId, orders: &mut Vec<Order>) -> bool {
-        let Some(node) = self.forest.get(peer) else {
-            return false;
-        };
-        let lacks = StripeSet::all(self.n).without(node.held());
-        let others: Vec<PeerId> = self
-            .viewers()
-            .map(|(other, _)| other)
-            .filter(|other| *other != peer)
-            .take(MAX_SWAP_SCAN)
-            .collect();
-        for other in others {
-            let Some(found) = self.exchange_with(peer, lacks, other) else {
-                continue;
-            };
-            let (gives, above, takes, parent) = found;
-            self.forest.unlink(other, gives);
-            self.place(other, takes, parent, orders);
-            self.exchanges.insert((other, takes), gives);
-            self.place(peer, gives, above, orders);
-            return true;
-        }
-        false
-    }
-
-    fn exchange_with(
-        &self,
-        peer: PeerId,
-        lacks: StripeSet,
-        other: PeerId,
-    ) -> Option<(StripeId, PeerId, StripeId, PeerId)> {
-        let node = self.forest.get(other)?;
-        let mine = self.forest.get(peer)?;
-        let gives = lacks.and(node.held()).without(node.interior);
-        let takes = StripeSet::all(self.n).without(lacks).without(node.held());
-        let (takes, parent) = takes
-            .iter()
-            .find_map(|stripe| Some((stripe, self.parent_for(other, stripe, false)?)))?;
-        let (gives, above) = gives.iter().find_map(|stripe| {
-            let above = node.parent(stripe)?;
-            let fits = above != peer && !mine.has_failed(above) && !self.is_leaving(other, stripe);
-            fits.then_some((stripe, above))
-        })?;
-        Some((gives, above, takes, parent))
-    }
-
-    /// Moves children to where they belong: leaves away from the seeders, and everyone
-    /// away from peers that no longer relay the stripe.
-    fn move_misplaced(&mut self, orders: &mut Vec<Order>) {
-        let mut moves = 0;
-        for (above, stripe, child) in self.misplaced() {
-            if moves == MAX_MOVES {
-                return;
-            }
-            let from_seeder = self.forest.get(above).is_some_and(|node| node.seeder);
-            let relays = self.relays(child, stripe);
-            let parent = self.parent_for(child, stripe, relays).filter(|parent| {
-                let to_seeder = self.forest.get(*parent).is_some_and(|node| node.seeder);
-                !(from_seeder && to_seeder)
-            });
-            if let Some(parent) = parent {
-                self.place(child, stripe, parent, orders);
-                moves += 1;
-            } else if !from_seeder && self.shift(child, StripeSet::from_iter([stripe]), orders) {
-                moves += 1;
-            }
-        }
-    }
-
     fn relays(&self, peer: PeerId, stripe: StripeId) -> bool {
         let node = self.forest.get(peer);
         node.is_some_and(|node| node.interior.contains(stripe))
-    }
-
-    /// Edges that should be elsewhere: seeders' children that relay nothing in their
-    /// stripe, and children of peers that do not relay it.
-    fn misplaced(&self) -> Vec<(PeerId, StripeId, PeerId)> {
-        let mut edges = Vec::new();
-        for (above, node) in self.forest.iter() {
-            for stripe in node.relayed().iter() {
-                let wrong = !node.seeder && !node.interior.contains(stripe);
-                let children = node.children(stripe).iter().copied();
-                let misplaced =
-                    children.filter(|child| wrong || (node.seeder && !self.relays(*child, stripe)));
-                edges.extend(misplaced.map(|child| (above, stripe, child)));
-            }
-        }
-        edges
     }
 
     /// Children per stripe that a seeder keeps as roots.

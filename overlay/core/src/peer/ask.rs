@@ -1,0 +1,162 @@
+//! What the peer asks of others: headers it waits for, pieces that push did not bring, and
+//! where playing can begin.
+
+use std::time::Duration;
+
+use super::{Peer, Phase, pull::View, relay::SOON};
+use crate::{
+    PeerId, Scheme,
+    wire::control::{self, Kind},
+};
+
+/// A header is missed when a piece has waited for it so long.
+const HEADER_PATIENCE: Duration = Duration::from_millis(40);
+/// A newcomer lets its parents resend their stripes for so long before it pulls.
+const BACKFILL_PATIENCE: Duration = Duration::from_millis(400);
+/// What a partner has is asked again after this, while the player waits to begin.
+const HAVE_LIFE: Duration = Duration::from_millis(800);
+/// A header is asked for again after this.
+const HEADER_REPEAT: Duration = Duration::from_millis(150);
+
+impl<S: Scheme> Peer<S> {
+    /// Asks the senders of pieces that wait for their header.
+    pub(super) fn ask_for_headers(&mut self) {
+        let now = self.now;
+        let waiting: Vec<(u64, PeerId)> = self
+            .window
+            .range(..)
+            .filter(|(_, generation)| {
+                generation.header().is_none()
+                    && now.since(generation.seen) >= HEADER_PATIENCE
+                    && generation
+                        .asked
+                        .is_none_or(|at| now.since(at) >= HEADER_REPEAT)
+            })
+            .filter_map(|(sequence, generation)| {
+                let senders: Vec<PeerId> = generation.held_from().collect();
+                let index = (now.as_micros() / 50_000) as usize % senders.len().max(1);
+                Some((sequence, *senders.get(index)?))
+            })
+            .collect();
+        for (sequence, from) in waiting {
+            if let Some(generation) = self.window.get_mut(sequence) {
+                generation.asked = Some(now);
+            }
+            let request = control::HeaderRequest { sequence };
+            self.send_control(from, Kind::HeaderRequest(request));
+        }
+    }
+
+    /// Pulls what push did not bring.
+    pub(super) fn ask_for_pieces(&mut self, starting: bool) {
+        let from = self.playout.needs_from(self.now, &self.window, &self.clock);
+        let newcomer = starting && self.playout.phase() == Phase::Starting;
+        if newcomer {
+            self.ask_what_partners_have();
+        }
+        let from = if newcomer {
+            self.entry_of_partners(from)
+        } else {
+            from
+        };
+        let Some(from) = from else {
+            return;
+        };
+        let view = View {
+            window: &self.window,
+            clock: &self.clock,
+            links: &self.links,
+            from: from.max(self.window.floor()),
+            starting,
+            patient_until: self.backfilled_by(),
+            n: self.rate.shape().map_or(20, |(_, n)| n),
+        };
+        let asks = self.pull.tick(self.now, &view, &mut self.random);
+        for ask in asks {
+            let pull = control::Pull {
+                sequence: ask.sequence,
+                stripes: ask.stripes.bits(),
+                count: ask.count as u32,
+                within_ms: ask.within.as_millis() as u32,
+                header: ask.header,
+            };
+            self.send_control(ask.to, Kind::Pull(pull));
+        }
+    }
+
+    /// Until when the parents' backfill is waited for.
+    pub(super) fn backfilled_by(&self) -> crate::Instant {
+        let first = self
+            .window
+            .range(..)
+            .map(|(_, generation)| generation.seen)
+            .min();
+        first.map_or(self.now, |first| first + BACKFILL_PATIENCE)
+    }
+
+    /// Where a newcomer begins: at the latest keyframe that is due, as its partners know it,
+    /// unless the headers it has tell already.
+    pub(super) fn entry_of_partners(&mut self, own: Option<u64>) -> Option<u64> {
+        let soon = self.now + SOON;
+        let due_of = |sequence: u64| {
+            let facts = self.window.get(sequence)?.facts()?;
+            super::playout::due(facts, &self.clock)
+        };
+        if own.and_then(due_of).is_some_and(|due| due <= soon) {
+            return own;
+        }
+        let known =
+            |(_, generation): &(u64, &super::window::Generation<S>)| generation.header().is_some();
+        let (first, _) = self.window.range(..).find(known)?;
+        let first_due = due_of(first)?;
+        let interval = self.rate.interval();
+        let due_by_then = |keyframe: &u64| {
+            let before = u32::try_from(first - *keyframe).unwrap_or(u32::MAX);
+            first_due - interval.saturating_mul(before) <= soon
+        };
+        let keyframes = self
+            .links
+            .up()
+            .filter_map(|(_, link)| link.have.as_ref())
+            .flat_map(|(_, have)| have.keyframes.iter().copied());
+        keyframes
+            .filter(|keyframe| *keyframe <= first)
+            .filter(due_by_then)
+            .max()
+            .or(own)
+    }
+
+    pub(super) fn ask_what_partners_have(&mut self) {
+        let now = self.now;
+        let peers: Vec<PeerId> = self.links.up().map(|(peer, _)| peer).collect();
+        for peer in peers {
+            let link = self.links.get_mut(peer);
+            if link.is_some_and(|link| link.may_ask(now, HAVE_LIFE)) {
+                self.send_control(peer, Kind::Ask(control::Ask {}));
+            }
+        }
+    }
+
+    pub(super) fn tell_have(&mut self, to: PeerId) {
+        let run = self.window.whole_run();
+        let keyframes = self
+            .window
+            .range(run.clone())
+            .filter(|(_, generation)| {
+                generation
+                    .facts()
+                    .is_some_and(|facts| facts.flags.has(stripe::Flags::KEYFRAME))
+            })
+            .map(|(sequence, _)| sequence);
+        let mut keyframes: Vec<u64> = keyframes.collect();
+        let surplus = keyframes.len().saturating_sub(32);
+        keyframes.drain(..surplus);
+        let have = control::Have {
+            from: run.start,
+            until: run.end,
+            keyframes,
+            newest: self.window.newest().unwrap_or(0),
+        };
+        self.send_control(to, Kind::Have(have));
+    }
+}

@@ -1,0 +1,181 @@
+//! Moving edges: to make room for somebody who lacks a stripe, to relieve who carries too
+//! much, and back to where an edge belongs.
+
+use super::{Node, Order, Placement};
+use crate::{PeerId, StripeId, StripeSet};
+
+/// Peers looked at for an exchange of stripes.
+const MAX_SWAP_SCAN: usize = 256;
+/// Moves in one round, so that a swarm is never turned over at once.
+const MAX_MOVES: usize = 16;
+
+impl Placement {
+    /// Moves leaves from peers that are into their reserve to others that are not.
+    pub(super) fn balance(&mut self, orders: &mut Vec<Order>) {
+        let over = |node: &Node| (node.free() as f64) < (node.slots as f64 * self.reserve).floor();
+        let full: Vec<PeerId> = self
+            .viewers()
+            .filter(|(_, node)| over(node))
+            .map(|(peer, _)| peer)
+            .collect();
+        for above in full.into_iter().take(MAX_MOVES) {
+            if let Some((stripe, child, to)) = self.find_relief(above) {
+                self.place(child, stripe, to, orders);
+            }
+        }
+    }
+
+    /// A leaf of `above` that a peer with room could feed.
+    pub(super) fn find_relief(&self, above: PeerId) -> Option<(StripeId, PeerId, PeerId)> {
+        let node = self.forest.get(above)?;
+        node.relayed().iter().find_map(|stripe| {
+            let leaves = node.children(stripe).iter().copied();
+            leaves
+                .filter(|child| !self.relays(*child, stripe))
+                .find_map(|child| {
+                    let to = self.parent_for(child, stripe, false)?;
+                    let node = self.forest.get(to)?;
+                    (!node.seeder && !self.is_full(node)).then_some((stripe, child, to))
+                })
+        })
+    }
+
+    /// Everyone who relays what `peer` lacks is full: one of them hands a child of another
+    /// stripe to somebody with room, and takes `peer` instead.
+    pub(super) fn shift(
+        &mut self,
+        peer: PeerId,
+        lacks: StripeSet,
+        orders: &mut Vec<Order>,
+    ) -> bool {
+        let Some((stripe, parent, other, child, to)) = self.find_shift(peer, lacks) else {
+            return false;
+        };
+        self.place(child, other, to, orders);
+        self.place(peer, stripe, parent, orders);
+        true
+    }
+
+    /// The shift to make: (stripe, parent) for `peer`, after moving (stripe, child) to
+    /// another parent.
+    pub(super) fn find_shift(
+        &self,
+        peer: PeerId,
+        lacks: StripeSet,
+    ) -> Option<(StripeId, PeerId, StripeId, PeerId, PeerId)> {
+        let node = self.forest.get(peer)?;
+        let relays = self
+            .viewers()
+            .filter(|(parent, above)| {
+                *parent != peer && !node.has_failed(*parent) && !above.interior.is_empty()
+            })
+            .take(MAX_SWAP_SCAN);
+        for (parent, above) in relays {
+            let stripe = above.interior.and(lacks).iter().find(|stripe| {
+                self.forest.depth(parent, *stripe).is_some()
+                    && !self.forest.is_below(parent, peer, *stripe)
+            });
+            let Some(stripe) = stripe else {
+                continue;
+            };
+            for other in above.interior.iter().filter(|other| *other != stripe) {
+                for child in above.children(other) {
+                    let to = self.parent_for(*child, other, false).filter(|to| {
+                        *to != parent && self.forest.get(*to).is_some_and(|node| !node.seeder)
+                    });
+                    if let Some(to) = to {
+                        return Some((stripe, parent, other, *child, to));
+                    }
+                }
+            }
+        }
+        None
+    }
+
+    /// The stripes with room left are all held already: another leaf takes one of them and
+    /// gives up one that `peer` lacks.
+    pub(super) fn swap(&mut self, peer: PeerId, orders: &mut Vec<Order>) -> bool {
+        let Some(node) = self.forest.get(peer) else {
+            return false;
+        };
+        let lacks = StripeSet::all(self.n).without(node.held());
+        let others: Vec<PeerId> = self
+            .viewers()
+            .map(|(other, _)| other)
+            .filter(|other| *other != peer)
+            .take(MAX_SWAP_SCAN)
+            .collect();
+        for other in others {
+            let Some(found) = self.exchange_with(peer, lacks, other) else {
+                continue;
+            };
+            let (gives, above, takes, parent) = found;
+            self.forest.unlink(other, gives);
+            self.place(other, takes, parent, orders);
+            self.exchanges.insert((other, takes), gives);
+            self.place(peer, gives, above, orders);
+            return true;
+        }
+        false
+    }
+
+    pub(super) fn exchange_with(
+        &self,
+        peer: PeerId,
+        lacks: StripeSet,
+        other: PeerId,
+    ) -> Option<(StripeId, PeerId, StripeId, PeerId)> {
+        let node = self.forest.get(other)?;
+        let mine = self.forest.get(peer)?;
+        let gives = lacks.and(node.held()).without(node.interior);
+        let takes = StripeSet::all(self.n).without(lacks).without(node.held());
+        let (takes, parent) = takes
+            .iter()
+            .find_map(|stripe| Some((stripe, self.parent_for(other, stripe, false)?)))?;
+        let (gives, above) = gives.iter().find_map(|stripe| {
+            let above = node.parent(stripe)?;
+            let fits = above != peer && !mine.has_failed(above) && !self.is_leaving(other, stripe);
+            fits.then_some((stripe, above))
+        })?;
+        Some((gives, above, takes, parent))
+    }
+
+    /// Moves children to where they belong: leaves away from the seeders, and everyone
+    /// away from peers that no longer relay the stripe.
+    pub(super) fn move_misplaced(&mut self, orders: &mut Vec<Order>) {
+        let mut moves = 0;
+        for (above, stripe, child) in self.misplaced() {
+            if moves == MAX_MOVES {
+                return;
+            }
+            let from_seeder = self.forest.get(above).is_some_and(|node| node.seeder);
+            let relays = self.relays(child, stripe);
+            let parent = self.parent_for(child, stripe, relays).filter(|parent| {
+                let to_seeder = self.forest.get(*parent).is_some_and(|node| node.seeder);
+                !(from_seeder && to_seeder)
+            });
+            if let Some(parent) = parent {
+                self.place(child, stripe, parent, orders);
+                moves += 1;
+            } else if !from_seeder && self.shift(child, StripeSet::from_iter([stripe]), orders) {
+                moves += 1;
+            }
+        }
+    }
+
+    /// Edges that should be elsewhere: seeders' children that relay nothing in their
+    /// stripe, and children of peers that do not relay it.
+    pub(super) fn misplaced(&self) -> Vec<(PeerId, StripeId, PeerId)> {
+        let mut edges = Vec::new();
+        for (above, node) in self.forest.iter() {
+            for stripe in node.relayed().iter() {
+                let wrong = !node.seeder && !node.interior.contains(stripe);
+                let children = node.children(stripe).iter().copied();
+                let misplaced =
+                    children.filter(|child| wrong || (node.seeder && !self.relays(*child, stripe)));
+                edges.extend(misplaced.map(|child| (above, stripe, child)));
+            }
+        }
+        edges
+    }
+}
