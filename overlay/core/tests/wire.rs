@@ -1,5 +1,7 @@
 //! Every message comes back as it was sent, and nothing that comes by a channel panics.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use overlay_core::{

@@ -1,5 +1,7 @@
 //! Whatever the shape and the length, any k pieces give back what was coded.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use bytes::Bytes;
 use proptest::{prelude::*, sample::Index};
 use stripe::{Body, CodeError, MAX_BODY_LEN, Shape, code, decode, piece_len};

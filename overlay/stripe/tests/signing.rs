@@ -1,5 +1,7 @@
 //! Nothing but what the channel's key vouches for passes: every field, every bit.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 use bytes::Bytes;
 use ed25519_dalek::{Signer, SigningKey};
 use proptest::prelude::*;
