@@ -21,7 +21,8 @@ fn main() -> io::Result<()> {
     write(&folder.join("rtmp"), &rtmp())?;
     write(&folder.join("flv"), &flv())?;
     write(&folder.join("wire"), &words::wire())?;
-    write(&folder.join("peer"), &words::peer())
+    write(&folder.join("peer"), &words::peer())?;
+    write(&folder.join("tracker"), &words::tracker())
 }
 
 fn write(folder: &Path, seeds: &[Vec<u8>]) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! Seeds for the targets `wire` and `peer`: each message once, and a short story.
+//! Seeds for the targets `wire`, `peer` and `tracker`: each message once, and short stories.
 
 use overlay_core::{
     StripeId,
@@ -48,6 +48,31 @@ pub fn peer() -> Vec<Vec<u8>> {
         }
         step(7, 0, b"");
     }
+    vec![story]
+}
+
+/// Four viewers join and report; one leaves.
+pub fn tracker() -> Vec<Vec<u8>> {
+    let mut story = Vec::new();
+    let mut step = |how: u8, from: u8, bytes: &[u8]| {
+        story.push(how << 3 | from << 6 | 2);
+        story.extend((bytes.len() as u16).to_be_bytes());
+        story.extend(bytes);
+    };
+    for from in 0..4 {
+        let join = to_tracker::Kind::Join(wire::Join {
+            peer: 1 + u64::from(from),
+            upload_bps: 5_000_000,
+            parents: Vec::new(),
+        });
+        step(0, from, &ToTracker::from(join).encode_to_vec());
+        for words in to_tracker().iter().skip(1) {
+            step(0, from, words);
+            step(7, 0, b"");
+        }
+    }
+    step(6, 2, b"");
+    step(7, 0, b"");
     vec![story]
 }
 
