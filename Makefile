@@ -34,6 +34,7 @@ run: setup
 # Without nextest the end-to-end tests run one after another; with it, .config/nextest.toml
 # says the same.
 test: setup wasm
+	overlay/browser/check
 	if cargo nextest --version >/dev/null 2>&1; then
 	    cargo nextest run --locked --workspace
 	else
