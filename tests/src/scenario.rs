@@ -15,6 +15,9 @@ const PLAYED_OUT: Duration = Duration::from_secs(4);
 /// How long a viewer may take until it plays before a run is given up.
 const PLAYS: Duration = Duration::from_secs(20);
 
+/// The unit of what has none but is no count.
+const RATIO: &str = "ratio";
+
 /// A figure beside its limit.
 #[derive(Clone, Debug, Serialize)]
 pub struct Row {
@@ -65,10 +68,11 @@ impl Row {
 
 fn number(value: f64, unit: &str) -> String {
     let decimals = match unit {
-        "" => 3,
+        RATIO => 3,
         "Mbit/s" | "%" | "stream rates" => 2,
         "MiB" => 1,
         _ => 0,
     };
+    let unit = if unit == RATIO { "" } else { unit };
     format!("{value:.decimals$} {unit}").trim_end().to_owned()
 }

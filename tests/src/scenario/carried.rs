@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::{PLAYED_OUT, PLAYS, Row};
+use super::{PLAYED_OUT, PLAYS, RATIO, Row};
 use crate::{
     broadcast::{Broadcast, Clip, Content},
     exact::{self, Media},
@@ -275,18 +275,18 @@ impl Report {
                 "saved_ratio by the kernel, whole run",
                 self.saved_ratio,
                 0.82,
-                "",
+                RATIO,
             ),
             Row::at_least(
                 "saved_ratio by the kernel, steady state",
                 self.saved_ratio_steady,
                 0.82,
-                "",
+                RATIO,
             ),
             Row::only(
                 "saved_ratio as the station claims",
                 self.saved_ratio_claimed,
-                "",
+                RATIO,
             ),
             Row::at_most(
                 "seeder, highest 5 s",

@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::Row;
+use super::{RATIO, Row};
 use crate::{
     broadcast::{Broadcast, Clip, Content},
     figures::quantile,
@@ -126,8 +126,8 @@ impl Report {
         let mbit = |bps: Option<f64>| bps.map(|bps| bps / 1e6);
         vec![
             Row::only("stream rate", mbit(Some(self.stream_bps)), "Mbit/s"),
-            Row::at_least("saved_ratio_60s", self.saved_ratio_60s, 0.95, ""),
-            Row::at_least("saved ratio by the kernel", self.saved_ratio, 0.95, ""),
+            Row::at_least("saved_ratio_60s", self.saved_ratio_60s, 0.95, RATIO),
+            Row::at_least("saved ratio by the kernel", self.saved_ratio, 0.95, RATIO),
             Row::at_most(
                 "seeder, highest 5 s",
                 mbit(self.seeder_peak_bps),
