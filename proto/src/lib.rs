@@ -2,7 +2,10 @@
 //! must do, stand in `proto/livestation/`; these are the types generated from them,
 //! which stay at the services' edges.
 
-#![expect(missing_docs, reason = "generated: the .proto comments are the documentation")]
+#![expect(
+    missing_docs,
+    reason = "generated: the .proto comments are the documentation"
+)]
 
 /// Who may publish, and whose signature viewers trust.
 pub mod accounts {
