@@ -9,10 +9,9 @@ use stripe::Flags;
 use super::{clock::WallClock, window::Window};
 use crate::{Instant, Scheme};
 
-/// Playing begins when so much of what comes next is whole too. What is due later is so
-/// young that its push may still be on its way; what is due earlier and not there is a hole
-/// that began before the newcomer did.
-const LEAD: Duration = Duration::from_millis(800);
+/// Playing begins when so much of what comes next is whole too: two generations, in whose
+/// time the pulls for the rest are answered.
+const LEAD: Duration = Duration::from_millis(600);
 
 /// Where the player stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +30,8 @@ pub(super) enum Phase {
 #[derive(Debug)]
 pub(super) struct Playout {
     phase: Phase,
+    /// The newest generation there was when the peer came: no push brings what is older.
+    joined: Option<u64>,
     /// The last one released.
     last: Option<Flags>,
 }
@@ -59,6 +60,7 @@ impl Default for Playout {
     fn default() -> Self {
         Self {
             phase: Phase::Starting,
+            joined: None,
             last: None,
         }
     }
@@ -86,6 +88,7 @@ impl Playout {
         window: &Window<S>,
         clock: &WallClock,
     ) -> Vec<Decision> {
+        self.joined = self.joined.or(window.newest());
         match self.phase {
             Phase::Starting => self.start(now, window, clock, 0),
             Phase::Playing(next) => self.play(now, window, clock, next),
@@ -185,7 +188,7 @@ impl Playout {
             return Vec::new();
         };
         let last = chain.end - 1;
-        if !Self::has_lead(now, window, clock, chain.end) {
+        if !self.has_lead(now, window, clock, chain.end) {
             return Vec::new();
         }
         let decisions = chain
@@ -200,14 +203,21 @@ impl Playout {
         decisions
     }
 
-    /// Whether what is due next is there already, so that beginning is not followed by a
-    /// stall.
-    fn has_lead<S: Scheme>(now: Instant, window: &Window<S>, clock: &WallClock, next: u64) -> bool {
+    /// Whether what is due next is there already, and with it everything from before the
+    /// peer came, so that beginning is not followed by a stall.
+    fn has_lead<S: Scheme>(
+        &self,
+        now: Instant,
+        window: &Window<S>,
+        clock: &WallClock,
+        next: u64,
+    ) -> bool {
+        let before = self.joined.map_or(0, |joined| joined + 2);
         window
             .range(next..)
-            .take_while(|(_, generation)| {
+            .take_while(|(sequence, generation)| {
                 let due = generation.facts().and_then(|facts| due(facts, clock));
-                due.is_none_or(|due| due <= now + LEAD)
+                *sequence < before || due.is_none_or(|due| due <= now + LEAD)
             })
             .all(|(_, generation)| generation.complete.is_some())
     }

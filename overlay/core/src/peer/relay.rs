@@ -118,7 +118,10 @@ impl<S: Scheme> Peer<S> {
         let slots = self.slots();
         // Whoever feeds us in this stripe cannot be fed by us in it.
         let circular = self.parents.of(stripe) == Some(from);
-        if circular || !self.children.add(from, stripe, subscribe.interior, slots) {
+        let taken = !circular
+            && self.uplink.shares()
+            && self.children.add(from, stripe, subscribe.interior, slots);
+        if !taken {
             let reject = control::Reject {
                 stripe: subscribe.stripe,
             };

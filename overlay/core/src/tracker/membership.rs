@@ -8,6 +8,8 @@ use crate::{PeerId, wire};
 /// Share of an uplink that pieces may fill: the rest is control, repair and what the
 /// estimate misses.
 const USE: f64 = 0.92;
+/// The same for a seeder, which rescues and begins everything besides.
+const SEEDER_USE: f64 = 0.92;
 /// What framing adds to a piece (measured on loopback: 8 to 12 % with DTLS, SCTP and UDP).
 const FRAMING: f64 = 1.11;
 /// Bits a second of control that every edge costs its parent, headers included.
@@ -42,7 +44,8 @@ impl Member {
     pub(super) fn slots(&self, stream: &wire::Stream) -> usize {
         let stripe_bps = stream.rate_bps as f64 / f64::from(stream.k.max(1));
         let edge_bps = stripe_bps * FRAMING + EDGE_CONTROL_BPS;
-        (self.upload_bps as f64 * USE / edge_bps.max(1.0)) as usize
+        let share = if self.is_seeder() { SEEDER_USE } else { USE };
+        (self.upload_bps as f64 * share / edge_bps.max(1.0)) as usize
     }
 }
 

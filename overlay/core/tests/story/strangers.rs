@@ -357,3 +357,15 @@ fn nor_do_they_before_any_header_is_known() {
     scene.world.run(SECOND * 3);
     scene.goes_on();
 }
+
+#[test]
+fn who_shares_nothing_refuses_everybody() {
+    let mut scene = scene(0);
+    for stripe in 0..20 {
+        scene.control(subscribe(stripe));
+    }
+    scene.world.run(SECOND);
+    assert_eq!(scene.answers_heard(), (0, 20));
+    assert!(scene.pieces_heard().is_empty());
+    scene.goes_on();
+}
