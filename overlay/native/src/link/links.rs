@@ -25,8 +25,6 @@ const MAX_OUT: usize = 512;
 /// Events that wait for the owner; beyond this datagrams are dropped unread, as a full
 /// socket buffer would.
 const MAX_EVENTS: usize = 4096;
-/// Nonsense datagrams that a link outlives.
-const MAX_BAD: u32 = 64;
 
 /// All links of a program.
 pub struct Links<K> {
@@ -61,7 +59,6 @@ struct Entry<K> {
     dirty: bool,
     /// The owner has closed it and wants no event.
     closed: bool,
-    bad: u32,
     traffic: Traffic,
     /// Of `traffic`, what [`Links::take_traffic`] has told.
     told: Traffic,
@@ -215,7 +212,8 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         Some(self.slots[*slot].as_ref()?.traffic)
     }
 
-    /// A datagram from the socket.
+    /// A datagram from the socket. What is not the peer's changes nothing: source addresses
+    /// can be forged, so nonsense neither ends a link nor keeps one alive.
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
         if self.events.len() >= MAX_EVENTS {
             return;
@@ -229,13 +227,10 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         };
         self.traffic.received += bytes.len() as u64;
         entry.traffic.received += bytes.len() as u64;
-        match entry.transport.receive(now, source, local, bytes) {
-            Ok(()) => entry.last_received = now,
-            Err(_) => entry.bad += 1,
+        if entry.transport.receive(now, source, local, bytes) {
+            entry.last_received = now;
         }
-        if entry.bad > MAX_BAD {
-            self.remove(slot);
-        } else if self.out.len() < MAX_OUT {
+        if self.out.len() < MAX_OUT {
             self.drain(now, slot);
         } else {
             self.mark_dirty(slot);
@@ -314,7 +309,6 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             buffered: 0,
             dirty: false,
             closed: false,
-            bad: 0,
             traffic: Traffic::default(),
             told: Traffic::default(),
         });
@@ -422,11 +416,14 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
                     self.pending -= 1;
                     self.events.push_back(Event::Up(entry.key));
                 }
-                Ok(Step::Received(channel, bytes)) => self.events.push_back(Event::Received {
-                    from: entry.key,
-                    channel,
-                    bytes,
-                }),
+                Ok(Step::Received(channel, bytes)) => {
+                    entry.last_received = now;
+                    self.events.push_back(Event::Received {
+                        from: entry.key,
+                        channel,
+                        bytes,
+                    });
+                }
                 Ok(Step::Wait(at)) => {
                     self.report_buffered(slot);
                     self.schedule(slot, Some(at));

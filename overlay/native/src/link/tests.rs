@@ -328,17 +328,50 @@ fn an_offer_that_finds_no_room_is_refused_at_once() {
     assert!(net.up(0, 1) && net.ends[2].is_empty());
 }
 
+/// Datagrams that anybody can send: bytes, DTLS records that look whole, unsigned checks.
+fn nonsense(count: usize) -> impl Iterator<Item = Vec<u8>> {
+    let firsts = [20u8, 21, 22, 23, 25, 63, 0, 1, 128, 200];
+    (0..count).map(move |i| {
+        let mut bytes = vec![firsts[i % firsts.len()]; [1, 5, 13, 20, 60, 1200][i / 10 % 6]];
+        if i % 3 == 0 && bytes.len() >= 20 {
+            let rest = (bytes.len() - 13) as u8;
+            bytes[1..13].copy_from_slice(&[254, 253, 0, 1, 0, 0, 0, 0, 9, i as u8, 0, rest]);
+        }
+        bytes
+    })
+}
+
 #[test]
 fn nonsense_from_a_peers_address_does_not_end_its_link() {
     let mut net = linked();
     let now = net.now;
-    for first in [20u8, 22, 23, 25, 63, 0, 1, 128, 200] {
-        for len in [1, 5, 13, 20, 60, 1200] {
-            net.ends[0].handle_datagram(now, address(1), &vec![first; len]);
-        }
+    for bytes in nonsense(1000) {
+        net.ends[0].handle_datagram(now, address(1), &bytes);
     }
     assert!(net.ends[1].send(0, Channel::Control, b"still here"));
     assert!(net.run(Duration::from_secs(3), |net| !net.received(0).is_empty()));
+    assert_eq!(net.downs(0), 0);
+}
+
+#[test]
+fn nonsense_does_not_keep_a_dead_link_alive() {
+    let mut net = linked();
+    net.gone.push(1);
+    for bytes in nonsense(41) {
+        net.run(Duration::from_millis(100), |_| false);
+        let now = net.now;
+        net.ends[0].handle_datagram(now, address(1), &bytes);
+    }
+    assert_eq!(net.downs(0), 1);
+}
+
+#[test]
+fn who_may_probe_nobody_is_still_reached() {
+    let mut net = Net::new(2);
+    let config = Config::new(vec![address(0)], Policy::default());
+    net.ends[0] = Links::new(config, 5).unwrap();
+    net.connect(1, 0);
+    assert!(net.run(Duration::from_secs(3), |net| net.up(0, 1)));
 }
 
 fn blob_with(candidates: impl IntoIterator<Item = SocketAddr>) -> Blob {
