@@ -10,7 +10,11 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use overlay_core::wire::{FromTracker, MAX_TRACKER_MESSAGE_LEN, ToTracker};
 use prost::Message as _;
-use tokio::{net::TcpStream, sync::mpsc, time};
+use tokio::{
+    net::TcpStream,
+    sync::mpsc,
+    time::{self, Instant},
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async_with_config,
     tungstenite::{
@@ -103,7 +107,11 @@ pub async fn run(
             if !notices.tell(Notice::Up).await {
                 return Ok(());
             }
-            let broken = pump(socket, &mut outgoing, &notices, &shutdown).await;
+            let session = Session {
+                socket,
+                silence: SILENCE,
+            };
+            let broken = session.pump(&mut outgoing, &notices, &shutdown).await;
             notices.tell(Notice::Down).await;
             broken
         };
@@ -182,44 +190,59 @@ fn refused(status: u16) -> Broken {
     }
 }
 
-/// Until one side is gone. `Ok` when it was the driver.
-async fn pump(
-    mut socket: Socket,
-    outgoing: &mut mpsc::Receiver<ToTracker>,
-    notices: &Notices,
-    shutdown: &CancellationToken,
-) -> Result<(), Broken> {
-    let lost = |why: &str| Err(Broken::Lost(why.into()));
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => {
-                let _ = time::timeout(CLOSE_DEADLINE, socket.close(None)).await;
-                return Ok(());
-            }
-            message = outgoing.recv() => {
-                let Some(message) = message else {
+/// An open connection, and how long it may be silent.
+struct Session {
+    socket: Socket,
+    silence: Duration,
+}
+
+impl Session {
+    /// Until one side is gone. `Ok` when it was the driver.
+    async fn pump(
+        mut self,
+        outgoing: &mut mpsc::Receiver<ToTracker>,
+        notices: &Notices,
+        shutdown: &CancellationToken,
+    ) -> Result<(), Broken> {
+        let lost = |why: &str| Err(Broken::Lost(why.into()));
+        // What we say is no sign that the tracker lives.
+        let mut heard = Instant::now();
+        loop {
+            tokio::select! {
+                () = shutdown.cancelled() => {
+                    let _ = time::timeout(CLOSE_DEADLINE, self.socket.close(None)).await;
                     return Ok(());
-                };
-                let frame = Frame::Binary(message.encode_to_vec().into());
-                match time::timeout(WRITE_DEADLINE, socket.send(frame)).await {
-                    Ok(Ok(())) => {}
-                    _ => return lost("the tracker does not read"),
                 }
-            }
-            frame = time::timeout(SILENCE, socket.next()) => match frame {
-                Ok(Some(Ok(Frame::Binary(bytes)))) => {
-                    let Ok(message) = FromTracker::decode(bytes) else {
-                        return lost("the tracker sent no message");
-                    };
-                    if !notices.tell(Notice::Message(message)).await {
+                message = outgoing.recv() => {
+                    let Some(message) = message else {
                         return Ok(());
+                    };
+                    let frame = Frame::Binary(message.encode_to_vec().into());
+                    match time::timeout(WRITE_DEADLINE, self.socket.send(frame)).await {
+                        Ok(Ok(())) => {}
+                        _ => return lost("the tracker does not read"),
                     }
                 }
-                Ok(Some(Ok(Frame::Close(_))) | None) => return lost("the tracker closed"),
-                Ok(Some(Ok(_))) => {}
-                Ok(Some(Err(error))) => return lost(&error.to_string()),
-                Err(_) => return lost("the tracker is silent"),
-            },
+                frame = self.socket.next() => {
+                    heard = Instant::now();
+                    match frame {
+                        Some(Ok(Frame::Binary(bytes))) => {
+                            let Ok(message) = FromTracker::decode(bytes) else {
+                                return lost("the tracker sent no message");
+                            };
+                            if !notices.tell(Notice::Message(message)).await {
+                                return Ok(());
+                            }
+                        }
+                        Some(Ok(Frame::Close(_))) | None => return lost("the tracker closed"),
+                        Some(Ok(_)) => {}
+                        Some(Err(error)) => return lost(&error.to_string()),
+                    }
+                }
+                () = time::sleep_until(heard + self.silence) => {
+                    return lost("the tracker is silent");
+                }
+            }
         }
     }
 }
@@ -319,6 +342,39 @@ mod tests {
             seen[0] == "Up" && seen[1].contains("Pong") && seen[2] == "Down",
             "{seen:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_mute_tracker_is_left_however_much_the_peer_says() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let tracker = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut socket = accept_async(stream).await.unwrap();
+            while let Some(Ok(_)) = socket.next().await {}
+        };
+        let (to, mut outgoing) = mpsc::channel(QUEUE_LEN);
+        let talks = async {
+            while to.send(ping(1)).await.is_ok() {
+                time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let (commands, _told) = host::commands();
+        let notices = Notices::new(SwarmId(0), commands);
+        let session = async move {
+            let Ok(socket) = connect(&ticket(port)).await else {
+                panic!("no connection");
+            };
+            let silence = Duration::from_millis(200);
+            let session = Session { socket, silence };
+            session
+                .pump(&mut outgoing, &notices, &CancellationToken::new())
+                .await
+        };
+        let all = async { tokio::join!(tracker, talks, session) };
+        let ended = time::timeout(Duration::from_secs(10), all).await;
+        let ((), (), ended) = ended.expect("the session goes on");
+        assert!(matches!(ended, Err(Broken::Lost(why)) if why == "the tracker is silent"));
     }
 
     #[tokio::test]
