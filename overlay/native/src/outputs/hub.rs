@@ -18,6 +18,8 @@ use tokio::sync::mpsc;
 const QUEUE_LEN: usize = 32;
 /// Bytes of GOPs kept for HLS and newcomers.
 const MAX_KEPT: usize = 16 << 20;
+/// Keyframes at which a full queue may refuse a reader before it is let go.
+const MAX_REFUSED: u32 = 2;
 /// GOPs listed in the playlist.
 const MAX_SEGMENTS: usize = 6;
 
@@ -68,6 +70,8 @@ struct Reader {
     init: Option<u64>,
     /// It fell behind, or has just come: it goes on at a keyframe.
     waits: bool,
+    /// Keyframes in a row for which its queue had no room.
+    refused: u32,
 }
 
 impl Hub {
@@ -211,10 +215,14 @@ impl Inner {
             }
             part.push(media.media.clone());
             reader.waits = reader.queue.try_send(part).is_err();
-            if !reader.waits {
+            if reader.waits {
+                reader.refused += u32::from(keyframe);
+            } else {
                 reader.init = Some(*number);
+                reader.refused = 0;
             }
-            true
+            // Who reads nothing for so long keeps a place from somebody who would.
+            reader.refused < MAX_REFUSED
         });
     }
 
@@ -228,6 +236,7 @@ impl Inner {
             queue,
             init: None,
             waits: true,
+            refused: 0,
         };
         if let (Some(gop), Some((number, init))) = (self.gops.back(), self.inits.back()) {
             let mut part = vec![init.clone()];
@@ -348,6 +357,23 @@ mod tests {
         hub.push(&media(101, true, "K"));
         hub.push(&media(102, false, "y"));
         assert_eq!(drain(&mut slow), "Ky");
+    }
+
+    #[test]
+    fn a_reader_that_waits_through_two_keyframes_is_let_go() {
+        let hub = Hub::new(1);
+        let mut stalled = hub.subscribe().unwrap();
+        hub.push(&media(0, true, "K"));
+        for at in 1..100 {
+            hub.push(&media(at, false, "."));
+        }
+        hub.push(&media(100, true, "K"));
+        assert!(hub.subscribe().is_none(), "one keyframe is not enough");
+        hub.push(&media(102, true, "K"));
+        let mut next = hub.subscribe().expect("its place is free");
+        assert_eq!(drain(&mut stalled).len(), "initK".len() + QUEUE_LEN - 1);
+        assert!(stalled.is_closed());
+        assert_eq!(drain(&mut next), "initK");
     }
 
     #[test]
