@@ -181,6 +181,7 @@ fn from_tracker() -> Vec<Vec<u8>> {
             wall_us: 1_000_000,
             seeders: vec![2],
             stream: Some(stream()),
+            no_sharing: false,
         }),
         from_tracker::Kind::Introduce(wire::Introduce {
             partners: vec![2, 3],

@@ -25,6 +25,8 @@ use placement::{Order, Placement};
 use stats::{Picture, PicturePeer, Stats};
 use tally::Tally;
 
+/// Plans follow each other no faster: what comes meanwhile is planned for together.
+const PAUSE: Duration = Duration::from_millis(5);
 /// How often deficits, surpluses and reports are compared.
 const SETTLE: Duration = Duration::from_millis(500);
 
@@ -63,6 +65,7 @@ pub struct Tracker {
     stream: Option<wire::Stream>,
     tally: Tally,
     unsettled: bool,
+    settled: Instant,
     next_settle: Instant,
     outputs: VecDeque<Output>,
 }
@@ -85,6 +88,7 @@ impl Tracker {
             stream: None,
             tally: Tally::default(),
             unsettled: false,
+            settled: now,
             next_settle: now + SETTLE,
             outputs: VecDeque::new(),
             config,
@@ -106,10 +110,13 @@ impl Tracker {
             self.next_settle = self.now + SETTLE;
             self.reconcile();
             self.settle(!self.unsettled);
-        } else if self.unsettled {
+            self.unsettled = false;
+            self.settled = self.now;
+        } else if self.unsettled && self.now >= self.settled + PAUSE {
             self.settle(false);
+            self.unsettled = false;
+            self.settled = self.now;
         }
-        self.unsettled = false;
         self.tally.tick(self.now, &self.members);
     }
 
@@ -117,7 +124,15 @@ impl Tracker {
     pub fn poll(&mut self) -> Output {
         self.outputs
             .pop_front()
-            .unwrap_or_else(|| Output::Timeout(self.next_settle))
+            .unwrap_or_else(|| Output::Timeout(self.next_timeout()))
+    }
+
+    fn next_timeout(&self) -> Instant {
+        if self.unsettled {
+            self.next_settle.min(self.settled + PAUSE)
+        } else {
+            self.next_settle
+        }
     }
 
     /// Whether nobody is in the swarm.

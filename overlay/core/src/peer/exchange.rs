@@ -3,7 +3,7 @@
 
 use super::{
     Event, Output, Peer, Phase, PieceCount, header_stripes,
-    window::{Held, Stored},
+    window::{Held, Hold, Stored},
 };
 use crate::{
     Facts, PeerId, Scheme, StripeId,
@@ -98,8 +98,11 @@ impl<S: Scheme> Peer<S> {
             let generation = self.window.get(facts.sequence);
             generation.is_some_and(|generation| generation.header().is_some())
         };
-        if facts.epoch != S::epoch_number(epoch) || known(&facts) {
+        if facts.epoch != S::epoch_number(epoch) {
             self.on_stale(from);
+            return;
+        }
+        if known(&facts) {
             return;
         }
         if !self.scheme.check_header(epoch, &header) {
@@ -147,13 +150,16 @@ impl<S: Scheme> Peer<S> {
             return;
         }
         let count = self.piece_count(&message, false);
-        if !self.window.hold(self.now, Held { from, message }) {
+        let hold = self.window.hold(self.now, Held { from, message });
+        if hold != Hold::Kept {
             let seeder = self.links.is_seeder(from);
             let duplicate = PieceCount {
                 duplicate: true,
                 ..count
             };
             self.counters.on_received(seeder, duplicate);
+        }
+        if hold == Hold::TooMany {
             self.on_stale(from);
         }
     }
@@ -184,7 +190,8 @@ impl<S: Scheme> Peer<S> {
         let duplicate = !matches!(stored, Some(Stored::Fresh { .. }));
         self.count_received(from, &message, duplicate);
         if duplicate {
-            self.on_stale(from);
+            // True, and somebody else was faster: no offence, since whoever brings pieces
+            // unasked could otherwise make offenders of honest parents.
             return;
         }
         self.push(sequence, stripe, Some(from), &facts);
@@ -261,7 +268,13 @@ impl<S: Scheme> Peer<S> {
             }
             Kind::Pull(pull) => self.on_pull(from, &pull),
             Kind::Busy(busy) => self.pull.on_busy(self.now, from, busy.sequence),
-            Kind::HeaderRequest(request) => self.send_header(from, request.sequence),
+            Kind::HeaderRequest(request) => {
+                let now = self.now;
+                let link = self.links.get_mut(from);
+                if link.is_some_and(|link| link.may_request_header(now)) {
+                    self.send_header(from, request.sequence);
+                }
+            }
         }
     }
 

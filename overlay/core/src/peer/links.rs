@@ -8,12 +8,16 @@ use crate::{Instant, PeerId, wire::control::Have};
 const MAX_VIEWER_LINKS: usize = 96;
 /// A seeder is in every newcomer's list.
 const MAX_SEEDER_LINKS: usize = 256;
-/// Late, foreign or repeated pieces within [`STALE_SPAN`] before a peer is cut for
-/// replaying. A parent that backfills and a pull that was answered twice make dozens.
+/// Late or foreign pieces within [`STALE_SPAN`] before a peer is cut for replaying. A
+/// parent that lags behind makes dozens.
 const MAX_STALE: u32 = 400;
 const STALE_SPAN: Duration = Duration::from_secs(10);
 /// `Have` is answered to one peer so often at most.
 const HAVE_INTERVAL: Duration = Duration::from_millis(100);
+/// Headers sent to one peer on request, in this span: a peer whose header feed is gone asks
+/// for five a second.
+const MAX_HEADER_REQUESTS: u32 = 40;
+const HEADER_REQUEST_SPAN: Duration = Duration::from_secs(2);
 /// Cut peers remembered.
 const MAX_BANNED: usize = 1024;
 
@@ -39,6 +43,8 @@ pub(super) struct Link {
     asked: Option<Instant>,
     stale: u32,
     stale_since: Instant,
+    header_requests: u32,
+    header_requests_since: Instant,
 }
 
 impl Links {
@@ -118,7 +124,17 @@ impl Links {
 }
 
 impl Link {
-    /// Counts a piece that came too late, again, or of another epoch. Whether these are
+    /// Whether another header may be sent on request.
+    pub(super) fn may_request_header(&mut self, now: Instant) -> bool {
+        if now.since(self.header_requests_since) > HEADER_REQUEST_SPAN {
+            self.header_requests_since = now;
+            self.header_requests = 0;
+        }
+        self.header_requests += 1;
+        self.header_requests <= MAX_HEADER_REQUESTS
+    }
+
+    /// Counts a piece that came too late or of another epoch. Whether these are
     /// more than accident explains.
     pub(super) fn on_stale(&mut self, now: Instant) -> bool {
         if now.since(self.stale_since) > STALE_SPAN {

@@ -116,9 +116,11 @@ impl<S: Scheme> Peer<S> {
             return;
         };
         let slots = self.slots();
+        let n = self.rate.shape().map_or(StripeId::MAX, |(_, n)| n);
         // Whoever feeds us in this stripe cannot be fed by us in it.
         let circular = self.parents.of(stripe) == Some(from);
         let taken = !circular
+            && stripe.get() < n
             && self.uplink.shares()
             && self.children.add(from, stripe, subscribe.interior, slots);
         if !taken {
@@ -149,6 +151,8 @@ impl<S: Scheme> Peer<S> {
         else {
             return;
         };
+        self.backfills
+            .retain(|backfill| (backfill.to, backfill.stripe) != (to, stripe));
         if self.backfills.len() == MAX_BACKFILLS {
             self.backfills.remove(0);
         }

@@ -71,6 +71,9 @@ impl<S: Scheme> Peer<S> {
 
     fn on_welcome(&mut self, welcome: &wire::Welcome) {
         self.joined = true;
+        if welcome.no_sharing {
+            self.uplink.close();
+        }
         self.clock.on_welcome(self.now, welcome.wall_us);
         self.links.set_seeders(&welcome.seeders);
         self.event(Event::Joined);

@@ -79,7 +79,7 @@ pub(super) struct Uplink<T> {
     queue: BTreeMap<Key, Item<T>>,
     queued_bytes: usize,
     /// Of them, of backfill and pulls.
-    pulled_bytes: usize,
+    repeated_bytes: usize,
     /// Bytes a second that pushing takes.
     pushing: f64,
     per_peer: BTreeMap<PeerId, usize>,
@@ -111,7 +111,7 @@ impl<T: Copy> Uplink<T> {
             updated: now,
             queue: BTreeMap::new(),
             queued_bytes: 0,
-            pulled_bytes: 0,
+            repeated_bytes: 0,
             pushing: 0.0,
             per_peer: BTreeMap::new(),
             buffered: BTreeMap::new(),
@@ -147,7 +147,7 @@ impl<T: Copy> Uplink<T> {
         self.serial += 1;
         self.queued_bytes += item.len;
         if item.class.repeats() {
-            self.pulled_bytes += item.len;
+            self.repeated_bytes += item.len;
         } else {
             self.measured.pushed += item.len as u64;
         }
@@ -247,13 +247,22 @@ impl<T: Copy> Uplink<T> {
     pub(super) fn pull_wait(&self) -> Duration {
         let fill = self.fill();
         let spare = (fill - self.pushing).max(fill * MIN_SPARE);
-        let pushes = (self.queued_bytes - self.pulled_bytes) as f64 / fill;
-        Duration::from_secs_f64((pushes + self.pulled_bytes as f64 / spare).min(60.0))
+        let pushes = (self.queued_bytes - self.repeated_bytes) as f64 / fill;
+        Duration::from_secs_f64((pushes + self.repeated_bytes as f64 / spare).min(60.0))
     }
 
     /// Bytes a second there are for pieces.
     pub(super) fn fill(&self) -> f64 {
         (self.cap - self.excess).max(self.cap * 0.1).max(1.0)
+    }
+
+    /// Nothing may be sent any more.
+    pub(super) fn close(&mut self) {
+        self.cap = 0.0;
+        self.queue.clear();
+        self.per_peer.clear();
+        self.queued_bytes = 0;
+        self.repeated_bytes = 0;
     }
 
     /// Whether anything may be sent at all.
@@ -286,7 +295,7 @@ impl<T: Copy> Uplink<T> {
         let item = self.queue.remove(&key)?;
         self.queued_bytes -= item.len;
         if item.class.repeats() {
-            self.pulled_bytes -= item.len;
+            self.repeated_bytes -= item.len;
         }
         if let Some(count) = self.per_peer.get_mut(&item.to) {
             *count -= 1;

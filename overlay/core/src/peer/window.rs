@@ -10,8 +10,10 @@ use crate::{Facts, Instant, PeerId, Scheme, StripeId, StripeSet, wire::PieceMess
 pub(super) const SPAN: u64 = 72;
 /// How far ahead of the newest header a piece may be to be held.
 const AHEAD: u64 = 16;
-/// Pieces held without a header, over all generations.
-const MAX_HELD: usize = 128;
+/// Pieces held without a header, over all generations, and of one sender: a parent that
+/// feeds all stripes is ahead of a header by some generations when that was lost once.
+const MAX_HELD: usize = 256;
+const MAX_HELD_OF_ONE: usize = 64;
 
 /// The generations in flight.
 pub(super) struct Window<S: Scheme> {
@@ -42,6 +44,16 @@ pub(super) struct Held<P> {
     pub(super) from: PeerId,
     /// What came.
     pub(super) message: PieceMessage<P>,
+}
+
+/// What became of a piece without a header.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    Kept,
+    /// Others' fault, or nobody's.
+    NoRoom,
+    /// Its sender has sent too many of the kind.
+    TooMany,
 }
 
 /// What became of a piece.
@@ -140,12 +152,20 @@ impl<S: Scheme> Window<S> {
         Some(held)
     }
 
-    /// Keeps a piece until its header comes. Whether there was room for it.
-    pub(super) fn hold(&mut self, now: Instant, held: Held<S::Piece>) -> bool {
+    /// Keeps a piece until its header comes, as far as there is room for it.
+    pub(super) fn hold(&mut self, now: Instant, held: Held<S::Piece>) -> Hold {
         let sequence = held.message.sequence;
         let too_far = self.newest.is_some_and(|newest| sequence > newest + AHEAD);
+        let of_one = self
+            .generations
+            .values()
+            .flat_map(|generation| &generation.held);
+        let of_one = of_one.filter(|other| other.from == held.from).count();
+        if of_one >= MAX_HELD_OF_ONE {
+            return Hold::TooMany;
+        }
         if self.held >= MAX_HELD || too_far {
-            return false;
+            return Hold::NoRoom;
         }
         let generation = self
             .generations
@@ -155,11 +175,11 @@ impl<S: Scheme> Window<S> {
             other.message.stripe == held.message.stripe && other.from == held.from
         };
         if generation.held.iter().any(known) {
-            return false;
+            return Hold::NoRoom;
         }
         generation.held.push(held);
         self.held += 1;
-        true
+        Hold::Kept
     }
 
     /// Stores a piece that was checked against the header of its generation.

@@ -27,7 +27,9 @@ pub(super) struct Member {
     pub(super) session: SessionId,
     pub(super) role: Role,
     pub(super) upload_bps: u64,
-    /// Peers it was introduced to.
+    /// The channel's policy lets it exchange pieces with other viewers.
+    pub(super) may_share: bool,
+    /// Peers that were named to it, as partners, parents or backups.
     pub(super) partners: BTreeSet<PeerId>,
     /// Its start-up time is in the tally.
     pub(super) counted_startup: bool,

@@ -82,7 +82,7 @@ impl Placement {
         self.exchanges.retain(|(who, _), _| *who != peer);
     }
 
-    /// A peer lost a parent, or never got it.
+    /// A peer lost a parent, or never got it. Whether that changes the plan.
     pub(super) fn on_detached(
         &mut self,
         now: Instant,
@@ -90,18 +90,20 @@ impl Placement {
         stripe: StripeId,
         parent: PeerId,
         reason: DetachReason,
-    ) {
+    ) -> bool {
         let planned = self.forest.get(peer).and_then(|node| node.parent(stripe));
-        if planned == Some(parent) {
-            self.forest.unlink(peer, stripe);
+        if planned != Some(parent) {
+            return false;
         }
+        self.forest.unlink(peer, stripe);
         let rest = match reason {
             DetachReason::Refused => REFUSED,
             DetachReason::Unreachable => UNREACHABLE,
             // A silent parent may itself have lost its own: that is not its fault.
-            DetachReason::Silent => return,
+            DetachReason::Silent => return true,
         };
         self.forest.note_failure(peer, parent, now + rest);
+        true
     }
 
     /// A peer has this parent now. Corrects the plan when a backup took over.
@@ -115,8 +117,12 @@ impl Placement {
             return Vec::new();
         };
         let planned = node.parent(stripe);
+        // What a peer claims is believed as far as it could have been planned.
+        let carries =
+            |above: &Node| above.free() > 0 && (above.seeder || above.interior.contains(stripe));
         if planned.is_none()
-            && self.forest.get(parent).is_some()
+            && stripe.get() < self.n
+            && self.forest.get(parent).is_some_and(carries)
             && !self.forest.is_below(parent, peer, stripe)
         {
             self.forest.link(peer, stripe, parent);

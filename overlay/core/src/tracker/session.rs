@@ -6,6 +6,8 @@ use super::{
 };
 use crate::{Instant, StripeId, wire};
 
+/// Parents that a peer can have, one per stripe.
+const MAX_EDGES: usize = StripeId::MAX as usize;
 /// Partners a newcomer is introduced to. Links serve both sides, so that a peer has twice as
 /// many in the mean, more than the 12 that pulling wants (overlay design, "Pull").
 const PARTNERS: usize = 8;
@@ -33,15 +35,18 @@ impl Tracker {
             (Some(peer), Some(kind)) => (peer, kind),
         };
         match kind {
+            to_tracker::Kind::Status(status) if status.parents.len() > MAX_EDGES => {
+                self.close(session, "too many parents");
+            }
             to_tracker::Kind::Status(status) => self.on_status(peer, status),
             to_tracker::Kind::Signal(signal) => self.on_signal(session, peer, signal),
             to_tracker::Kind::Detached(detached) => {
                 if let Some(stripe) = wire::stripe_of(detached.stripe) {
                     let parent = PeerId(detached.parent);
                     let reason = detached.reason();
-                    self.placement
+                    self.unsettled |= self
+                        .placement
                         .on_detached(self.now, peer, stripe, parent, reason);
-                    self.unsettled = true;
                 }
             }
             to_tracker::Kind::Attached(edge) => {
@@ -76,6 +81,7 @@ impl Tracker {
 
     fn on_join(&mut self, session: SessionId, join: &wire::Join) {
         let peer = PeerId(join.peer);
+        self.make_way_for_seeder(session, peer);
         if peer == PeerId(0) || self.members.get(peer).is_some() {
             return self.refuse(session, RefusedCode::Name, "this peer name is taken");
         }
@@ -92,6 +98,7 @@ impl Tracker {
             session,
             role: grant.role,
             upload_bps,
+            may_share: grant.may_share,
             counted_startup: false,
             partners: std::collections::BTreeSet::new(),
             status: wire::Status::default(),
@@ -103,6 +110,7 @@ impl Tracker {
             wall_us: self.wall_us(),
             seeders: self.members.seeders(),
             stream: self.stream,
+            no_sharing: !grant.may_share,
         };
         self.send(session, from_tracker::Kind::Welcome(welcome));
         match grant.role {
@@ -112,13 +120,28 @@ impl Tracker {
         self.unsettled = true;
     }
 
-    /// Names partners to a newcomer; the links serve both sides.
+    /// A seeder's name is known to all: a viewer that took it first has to go.
+    fn make_way_for_seeder(&mut self, session: SessionId, peer: PeerId) {
+        let seeder = self
+            .sessions
+            .get(&session)
+            .is_some_and(|state| state.grant.role == Role::Seeder);
+        let squatter = self.members.get(peer).filter(|member| !member.is_seeder());
+        if let Some(squatter) = squatter.map(|member| member.session).filter(|_| seeder) {
+            self.close(squatter, "has a seeder's name");
+        }
+    }
+
+    /// Names partners to a newcomer; the links serve both sides. Where viewers are not to
+    /// share, only seeders are named.
     fn introduce(&mut self, peer: PeerId) {
+        let shares = |member: &Member| member.may_share;
+        let alone = !self.members.get(peer).is_some_and(shares);
         let mut others: Vec<PeerId> = self
             .members
             .viewers()
+            .filter(|(other, member)| *other != peer && !alone && shares(member))
             .map(|(other, _)| other)
-            .filter(|other| *other != peer)
             .collect();
         let mut partners = Vec::new();
         while partners.len() < PARTNERS && !others.is_empty() {
@@ -225,11 +248,24 @@ impl Tracker {
             return self.close(session, "signal too long");
         }
         let to = PeerId(signal.peer);
+        if !self.have_met(from, to) {
+            return;
+        }
         let onward = wire::Signal {
             peer: from.0,
             payload: signal.payload,
         };
         self.send_to(to, from_tracker::Kind::Signal(onward));
+    }
+
+    /// Whether the tracker named one of them to the other: a stranger's offer would make a
+    /// peer show its addresses.
+    fn have_met(&self, a: PeerId, b: PeerId) -> bool {
+        let (Some(one), Some(other)) = (self.members.get(a), self.members.get(b)) else {
+            return false;
+        };
+        let seeded = one.is_seeder() || other.is_seeder();
+        seeded || one.partners.contains(&b) || other.partners.contains(&a)
     }
 
     /// Compares plans with reports, and repeats what did not come true.
@@ -297,6 +333,10 @@ impl Tracker {
                 backups,
                 interior,
             } => {
+                if let Some(member) = self.members.get_mut(peer) {
+                    member.partners.insert(parent);
+                    member.partners.extend(backups.iter().copied());
+                }
                 let place = wire::Place {
                     stripe: u32::from(stripe.get()),
                     parent: parent.0,

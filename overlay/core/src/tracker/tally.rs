@@ -13,6 +13,10 @@ const HISTORY: usize = 61;
 /// Start-up times remembered; beyond, every second one is dropped.
 const MAX_STARTUPS: usize = 20_000;
 
+/// No peer can have sent or played more (at 10 Gbit/s, two and a half days): what peers
+/// report is summed, and must not overflow.
+const MOST: u64 = 1 << 48;
+
 /// Running totals.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -131,15 +135,18 @@ impl Totals {
         let bytes = sent.bytes.unwrap_or_default();
         if member.is_seeder() {
             plus(&mut self.seeders, &bytes);
-            self.http += sent.http;
+            self.http = self.http.saturating_add(sent.http.min(MOST));
             return;
         }
         plus(&mut self.peers, &bytes);
+        let add = |to: &mut u64, more: u64| *to = to.saturating_add(more.min(MOST));
         // Only receivers know what they had already; it comes out of what was sent as media.
-        self.seeders.duplicate += status.from_seeders.unwrap_or_default().duplicate;
-        self.peers.duplicate += status.from_peers.unwrap_or_default().duplicate;
-        self.played += status.played_bytes;
-        self.stalls += status.stalls;
+        let again = status.from_seeders.unwrap_or_default().duplicate;
+        add(&mut self.seeders.duplicate, again);
+        let again = status.from_peers.unwrap_or_default().duplicate;
+        add(&mut self.peers.duplicate, again);
+        add(&mut self.played, status.played_bytes);
+        add(&mut self.stalls, status.stalls);
     }
 
     fn since(&self, then: &Self) -> Self {
@@ -154,17 +161,25 @@ impl Totals {
 
     fn saved(&self) -> Option<f64> {
         let s = &self.seeders;
-        let sent = s.media + s.parity + s.duplicate + s.rescue + s.control + self.http;
+        let kinds = [
+            s.media,
+            s.parity,
+            s.duplicate,
+            s.rescue,
+            s.control,
+            self.http,
+        ];
+        let sent = kinds.into_iter().fold(0, u64::saturating_add);
         (self.played > 0).then(|| 1.0 - sent as f64 / self.played as f64)
     }
 }
 
 fn plus(to: &mut ByteCounts, more: &ByteCounts) {
-    to.media += more.media;
-    to.parity += more.parity;
-    to.duplicate += more.duplicate;
-    to.rescue += more.rescue;
-    to.control += more.control;
+    to.media = to.media.saturating_add(more.media.min(MOST));
+    to.parity = to.parity.saturating_add(more.parity.min(MOST));
+    to.duplicate = to.duplicate.saturating_add(more.duplicate.min(MOST));
+    to.rescue = to.rescue.saturating_add(more.rescue.min(MOST));
+    to.control = to.control.saturating_add(more.control.min(MOST));
 }
 
 fn minus(from: &ByteCounts, less: &ByteCounts) -> ByteCounts {

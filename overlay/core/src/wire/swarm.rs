@@ -294,6 +294,9 @@ pub struct Welcome {
     /// The broadcast, where there is one.
     #[prost(message, optional, tag = "3")]
     pub stream: Option<Stream>,
+    /// The channel's policy is that viewers send nothing to each other.
+    #[prost(bool, tag = "4")]
+    pub no_sharing: bool,
 }
 
 /// The peer is not in.
@@ -347,7 +350,7 @@ pub struct Unplace {
     pub stripe: u32,
 }
 
-/// Peers to keep links to, for pulling. Replaces the last such list.
+/// Peers to open links to, for pulling, beside those there are.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Introduce {
     /// Who; at most 64.
