@@ -106,11 +106,11 @@ impl Swarm {
 
     fn handle_input(&mut self, input: Input, actor: &mut Context<Self>) {
         self.machine.handle(self.now(), input);
-        let overrun = self.drain(actor);
-        for session in overrun {
+        let mut overrun = self.drain(actor);
+        // What is said of one that has left may overrun another.
+        while let Some(session) = overrun.pop() {
             self.machine.handle(self.now(), Input::Closed { session });
-            // Whoever overruns while this is said says so with the next message.
-            self.drain(actor);
+            overrun.extend(self.drain(actor));
         }
     }
 
