@@ -174,9 +174,11 @@ impl Channel {
         false
     }
 
-    /// The session is over; the channel waits for the next one.
+    /// The session, if there is one, is over; the channel waits for the next one.
     fn pause(&mut self) {
-        self.session = None;
+        if self.session.take().is_none() {
+            return;
+        }
         let paused = self
             .broadcast
             .as_mut()
