@@ -5,10 +5,25 @@ use std::io::IsTerminal;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::{EnvFilter, filter::LevelFilter};
 
 /// What a quiet process says: what happens in its life, and what is wrong.
-const DEFAULT_FILTER: &str = "info,str0m=warn,sqlx=warn,actix_server=warn,h2=warn,hyper=warn";
+const DEFAULT_FILTER: &str = "info";
+/// They say much, and may name addresses: of them only what is wrong, unless who reads the
+/// log names them.
+const LIBRARIES: [&str; 11] = [
+    "str0m",
+    "is",
+    "dimpl",
+    "sctp_proto",
+    "sqlx",
+    "actix_server",
+    "actix_http",
+    "h2",
+    "hyper",
+    "tungstenite",
+    "tokio_tungstenite",
+];
 
 /// Why a process could not start.
 #[derive(Debug, thiserror::Error)]
@@ -30,10 +45,8 @@ pub enum Error {
 pub fn start() -> Result<(), Error> {
     // A second caller finds the provider in place, which is what it wanted.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let filter = match std::env::var("LIVESTATION_LOG") {
-        Ok(filter) => EnvFilter::try_new(filter)?,
-        Err(_) => EnvFilter::new(DEFAULT_FILTER),
-    };
+    let wanted = std::env::var("LIVESTATION_LOG");
+    let filter = EnvFilter::try_new(filter(wanted.as_deref().unwrap_or(DEFAULT_FILTER)))?;
     let logs = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -45,6 +58,24 @@ pub fn start() -> Result<(), Error> {
         logs.try_init()
     };
     Ok(())
+}
+
+/// What is wanted, with the libraries held at warnings where it does not name them.
+fn filter(wanted: &str) -> String {
+    let directives = || wanted.split(',').map(str::trim);
+    let all = directives().filter_map(|level| level.parse::<LevelFilter>().ok());
+    // Who wants less than warnings gets less of the libraries too.
+    if all.max().is_none_or(|level| level <= LevelFilter::WARN) {
+        return wanted.to_owned();
+    }
+    let mut filter = wanted.to_owned();
+    for library in LIBRARIES {
+        let target = |directive: &str| directive.split(['=', '[', ':']).next() == Some(library);
+        if !directives().any(target) {
+            filter.push_str(&format!(",{library}=warn"));
+        }
+    }
+    filter
 }
 
 /// A token that SIGTERM or SIGINT cancels. A second signal changes nothing: what drains
@@ -66,4 +97,23 @@ pub fn shutdown_token() -> Result<CancellationToken, Error> {
         cancelled.cancel();
     });
     Ok(token)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_quiet_unless_they_are_named() {
+        assert!(filter(DEFAULT_FILTER).starts_with("info,str0m=warn,is=warn,"));
+        let named = filter("debug, str0m=debug,tracker=trace,h2[request]=info");
+        assert!(named.starts_with("debug, str0m=debug,tracker=trace,h2[request]=info,is=warn"));
+        assert!(!named.contains("str0m=warn") && !named.contains("h2=warn"));
+        assert_eq!(filter("off"), "off");
+        assert_eq!(filter("error,tracker=info"), "error,tracker=info");
+        for wanted in [DEFAULT_FILTER, "trace", "debug,str0m::ice=trace", "warn"] {
+            assert!(EnvFilter::try_new(filter(wanted)).is_ok(), "{wanted}");
+        }
+        assert!(EnvFilter::try_new(filter("info,=====")).is_err());
+    }
 }
