@@ -67,7 +67,7 @@ impl Ready {
 
     pub(super) fn publish(&self, file: Option<&Path>) -> anyhow::Result<()> {
         if let Some(file) = file {
-            boot::files::write_json_atomically(file, self)
+            boot::files::write_secret_json_atomically(file, self)
                 .with_context(|| format!("--ready-json {}", file.display()))?;
         }
         // A closed stdout is no reason to stop serving.

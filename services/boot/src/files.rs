@@ -15,9 +15,16 @@ use serde::Serialize;
 /// # Errors
 /// Those of the file system; a value that JSON cannot hold is [`io::ErrorKind::InvalidData`].
 pub fn write_json_atomically<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
-    let mut bytes = serde_json::to_vec(value)?;
-    bytes.push(b'\n');
-    replace(path, &bytes, 0o644)
+    replace(path, &json(value)?, 0o644)
+}
+
+/// As [`write_json_atomically`], for a value with a secret in it: readable by its owner
+/// alone.
+///
+/// # Errors
+/// As [`write_json_atomically`].
+pub fn write_secret_json_atomically<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
+    replace(path, &json(value)?, 0o600)
 }
 
 /// Writes a secret to `path`, whole or not at all, readable by its owner alone.
@@ -26,6 +33,12 @@ pub fn write_json_atomically<T: Serialize>(path: &Path, value: &T) -> io::Result
 /// Those of the file system.
 pub fn write_secret_atomically(path: &Path, secret: &[u8]) -> io::Result<()> {
     replace(path, secret, 0o600)
+}
+
+fn json<T: Serialize>(value: &T) -> io::Result<Vec<u8>> {
+    let mut bytes = serde_json::to_vec(value)?;
+    bytes.push(b'\n');
+    Ok(bytes)
 }
 
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
@@ -76,6 +89,10 @@ mod tests {
         write_secret_atomically(&path, b"ls_secret")?;
         assert_eq!(fs::metadata(&path)?.permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read(&path)?, b"ls_secret");
+        let ready = folder.path().join("ready.json");
+        write_secret_json_atomically(&ready, &"ls_secret")?;
+        assert_eq!(fs::metadata(&ready)?.permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_to_string(&ready)?, "\"ls_secret\"\n");
         Ok(())
     }
 
