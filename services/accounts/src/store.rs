@@ -1,7 +1,7 @@
 //! The database, the only place with SQL. Called by `Accounts`. The rule: what a function
 //! reports as done is on disk.
 
-use std::{path::Path, time::Duration};
+use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
 use boot::ticket::Share;
 use ed25519_dalek::SigningKey;
@@ -55,9 +55,9 @@ pub struct StreamKey {
 impl Store {
     /// Opens or creates the file and brings it to this version.
     pub(crate) async fn open(path: &Path) -> Result<Self, Error> {
+        create(path);
         let options = SqliteConnectOptions::new()
             .filename(path)
-            .create_if_missing(true)
             .foreign_keys(true)
             .journal_mode(SqliteJournalMode::Wal)
             // What we acknowledged must survive a power cut.
@@ -232,6 +232,13 @@ impl Store {
     pub(crate) async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// Makes the file if there is none, for its owner alone: it holds the channels' keys. What
+/// SQLite puts beside it has the same mode. If it cannot be made, SQLite says why.
+fn create(path: &Path) {
+    let mut file = OpenOptions::new();
+    let _ = file.write(true).create_new(true).mode(0o600).open(path);
 }
 
 fn channel(row: &SqliteRow) -> Result<Channel, sqlx::Error> {

@@ -132,6 +132,20 @@ fn code(reply: &Value) -> &str {
 }
 
 #[tokio::test]
+async fn the_database_is_its_owners_alone() -> anyhow::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir()?;
+    let accounts = open(folder.path(), None).await?;
+    for file in std::fs::read_dir(folder.path())? {
+        let file = file?;
+        let mode = file.metadata()?.permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", file.file_name());
+    }
+    accounts.close().await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_good_key_authorises_and_a_wrong_or_revoked_one_does_not() -> anyhow::Result<()> {
     let service = Service::start().await?;
     let channel = service.channel("demo").await?;
