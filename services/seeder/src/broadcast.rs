@@ -13,7 +13,7 @@ use native::{
     host::{Command, SwarmId},
     outputs::hub::{Hub, Media},
 };
-use overlay_core::{Signed, SignedEpoch};
+use overlay_core::{Scheme as _, Signed, SignedEpoch};
 use stripe::{Body, ChannelId, EpochCertificate, Flags, SignedHeader};
 use tokio_util::sync::CancellationToken;
 
@@ -128,9 +128,13 @@ impl Broadcast {
         if listed.channel != self.id || listed.epoch != epoch.certificate().epoch {
             return Err(Error::Stale);
         }
-        let len = listed.piece_len();
+        // Viewers would cut a seeder for what it did not check.
+        if !self.scheme.check_header(epoch, &header) {
+            return Err(Error::BadRequest("a header is not signed by its epoch"));
+        }
+        let listed_piece = |(stripe, piece): (u8, &Bytes)| listed.matches(stripe, piece);
         if pieces.len() != usize::from(listed.shape.n)
-            || pieces.iter().any(|piece| piece.len() != len)
+            || !(0..listed.shape.n).zip(&pieces).all(listed_piece)
         {
             return Err(Error::BadRequest("pieces are not what the header lists"));
         }
@@ -251,6 +255,12 @@ mod tests {
         let mut long = pieces.clone();
         long[3] = Bytes::from(vec![0; 70_000]);
         assert!(refused(&header, long).is_err());
+        let mut altered = pieces.clone();
+        altered[19] = altered[18].clone();
+        assert!(refused(&header, altered).is_err());
+        let mut unsigned = header.clone();
+        *unsigned.last_mut().unwrap() ^= 1;
+        assert!(refused(&unsigned, pieces.clone()).is_err());
         let (foreign, _) = generation(4, Flags::KEYFRAME);
         assert!(matches!(
             refused(&foreign, pieces.clone()),
