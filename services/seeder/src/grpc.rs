@@ -12,8 +12,9 @@ use proto::{
     accounts,
     seeder::{Open, SeedReply, SeedRequest, seed_request::Kind, seeder_server},
 };
-use stripe::ChannelId;
+use stripe::{ChannelId, EpochCertificate};
 use tokio::{
+    runtime::Handle,
     sync::{mpsc, watch},
     time,
 };
@@ -39,17 +40,38 @@ impl seeder_server::Seeder for Service {
         let Some(Kind::Open(open)) = first.and_then(|request| request.kind) else {
             return Err(Error::BadRequest("the first request must be open").into());
         };
-        let broadcast = self.broadcast(&open).await?;
+        let (broadcast, fresh) = self.broadcast(&open)?;
         let turn = broadcast.take_turn(&open.epoch_certificate)?;
-        let calls = turn.calls;
+        let _ends = Call {
+            service: self.clone(),
+            broadcast: broadcast.clone(),
+            calls: turn.calls,
+        };
+        if fresh {
+            self.join(open.channel.unwrap_or_default(), &broadcast)
+                .await?;
+        }
         let seeded = tokio::select! {
             seeded = self.feed(&broadcast, &turn, &mut requests) => seeded,
             () = turn.replaced.cancelled() => Err(Error::Stale.into()),
             () = self.0.shutdown.cancelled() => Err(Error::Unavailable.into()),
         };
-        broadcast.end_turn(calls);
-        self.linger(broadcast.id, calls);
         seeded.map(|()| Response::new(SeedReply {}))
+    }
+}
+
+/// A call that has its turn. Dropped when it ends, be it because the encoder is gone: a
+/// channel without a call must not stay.
+struct Call {
+    service: Service,
+    broadcast: Arc<Broadcast>,
+    calls: u64,
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.broadcast.end_turn(self.calls);
+        self.service.linger(self.broadcast.id, self.calls);
     }
 }
 
@@ -73,24 +95,21 @@ impl Service {
         Ok(())
     }
 
-    /// The channel's broadcast; a new one joins its swarm.
-    async fn broadcast(&self, open: &Open) -> Result<Arc<Broadcast>, Error> {
-        let channel = open.channel.clone().unwrap_or_default();
+    /// The channel's broadcast, and whether it is new and has yet to join its swarm. What
+    /// the channel's key does not vouch for makes none.
+    fn broadcast(&self, open: &Open) -> Result<(Arc<Broadcast>, bool), Error> {
+        let channel = open.channel.as_ref();
+        let channel = channel.ok_or(Error::BadRequest("open names no channel"))?;
         let id = ChannelId::from_slice(&channel.id)
             .map_err(|_| Error::BadRequest("a channel's id has 16 bytes"))?;
         let key = channel.public_key[..]
             .try_into()
             .map_err(|_| Error::BadRequest("a channel's key has 32 bytes"))?;
+        let certificate = EpochCertificate::from_bytes(&open.epoch_certificate)?;
+        certificate.verify(id, &key)?;
         let leave = self.0.shutdown.child_token();
-        let (broadcast, fresh) = self
-            .0
-            .channels
-            .get_or_make(id, |swarm| Broadcast::new(id, key, swarm, leave))?;
-        if fresh {
-            tracing::info!(channel = channel.name, "seeding");
-            self.join(channel, &broadcast).await?;
-        }
-        Ok(broadcast)
+        let channels = &self.0.channels;
+        channels.get_or_make(id, |swarm| Broadcast::new(id, key, swarm, leave))
     }
 
     async fn join(
@@ -98,6 +117,7 @@ impl Service {
         channel: accounts::Channel,
         broadcast: &Arc<Broadcast>,
     ) -> Result<(), Error> {
+        tracing::info!(channel = channel.name, "seeding");
         let random = || getrandom::u64().map_err(|_| Error::Randomness);
         let (tracker, outgoing) = mpsc::channel(signalling::QUEUE_LEN);
         // A seeder plays nothing.
@@ -132,8 +152,12 @@ impl Service {
 
     /// Lets the channel go unless an encoder comes back.
     fn linger(&self, id: ChannelId, calls: u64) {
+        // Without a runtime the process is at its end.
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
         let service = self.clone();
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             tokio::select! {
                 () = time::sleep(LINGER) => {}
                 () = service.0.shutdown.cancelled() => {}
