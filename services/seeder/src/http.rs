@@ -3,8 +3,10 @@
 //!
 //! The one rule: every byte is counted; it is what viewers save the origin otherwise.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use actix_web::{
-    HttpResponse,
+    HttpRequest, HttpResponse,
     http::{StatusCode, header},
     web,
 };
@@ -32,6 +34,7 @@ pub fn routes(service: Service) -> impl FnOnce(&mut web::ServiceConfig) {
 }
 
 async fn live(
+    request: HttpRequest,
     service: web::Data<Service>,
     channel: web::Path<String>,
     query: web::Query<Query>,
@@ -55,6 +58,13 @@ async fn live(
     let id = ChannelId(ticket.channel_id);
     let broadcast = service.0.channels.get(id).ok_or_else(not_live)?;
     let init = broadcast.hub.init().ok_or_else(not_live)?;
+    // Only a server in a test has no peers.
+    let address = request.peer_addr().map(|peer| peer.ip());
+    let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    let place = service.0.readers.take(address).ok_or_else(|| {
+        let message = "too many players read from this address: close one";
+        Refusal::new(StatusCode::TOO_MANY_REQUESTS, "too_many_readers", message)
+    })?;
     let parts = broadcast.hub.subscribe().ok_or_else(|| {
         let message = "too many players read from this seeder: try again later";
         Refusal::new(StatusCode::SERVICE_UNAVAILABLE, "too_many_readers", message)
@@ -67,6 +77,8 @@ async fn live(
         answer.insert_header(("X-Codecs", codecs));
     }
     let counted = native::outputs::http::body(parts).inspect(move |bytes| {
+        // Kept for as long as it reads.
+        let _ = &place;
         if let Ok(bytes) = bytes {
             broadcast.count_http(bytes.len());
         }

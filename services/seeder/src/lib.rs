@@ -11,6 +11,7 @@ mod broadcast;
 mod channels;
 mod grpc;
 pub mod http;
+mod readers;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use channels::Channels;
+use readers::Readers;
 
 /// Viewers a seeder has links to at once, over all channels.
 const MAX_LINKS: usize = 1024;
@@ -107,6 +109,7 @@ struct Inner {
     tracker: Channel,
     clock: Clock,
     channels: Channels,
+    readers: Readers,
     commands: mpsc::Sender<Command>,
     /// Ends every broadcast's tasks.
     shutdown: CancellationToken,
@@ -127,6 +130,7 @@ impl Service {
             config,
             clock: Clock::new(Instant::now()),
             channels: Channels::default(),
+            readers: Readers::default(),
             commands,
             shutdown,
         };
@@ -164,19 +168,53 @@ fn links(config: &Config, socket: &Socket) -> link::Config {
     let outward = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 9));
     let mut local = config.public.clone();
     local.extend(socket.reachable(outward));
+    let policy = policy(socket.local().ip(), &local);
     if socket.local().ip().is_unspecified() {
         local.push((IpAddr::from(Ipv4Addr::LOCALHOST), socket.local().port()).into());
     }
     local.sort_unstable();
     local.dedup();
-    let kinds = local.iter().map(|at| Policy::for_tracker(at.ip()));
-    let policy = kinds.fold(Policy::default(), |all, own| Policy {
-        loopback: all.loopback || own.loopback,
-        private: all.private || own.private,
-    });
     link::Config {
         max_links: MAX_LINKS,
         max_pending: MAX_PENDING,
         ..link::Config::new(local, policy)
+    }
+}
+
+/// Which of the addresses that viewers name the seeder probes. Bound to loopback, as a demo
+/// is, everybody is on this machine. Reached at private addresses alone, as a station on a
+/// LAN is, viewers are there too. Who is reached at a public one serves strangers, and they
+/// must not make it knock at doors behind it. Local viewers need none of this: they knock
+/// first, and an ICE check that names the link is answered wherever it comes from.
+fn policy(bound: IpAddr, reached: &[SocketAddr]) -> Policy {
+    if bound.is_loopback() {
+        return Policy::for_tracker(bound);
+    }
+    let private = |at: &SocketAddr| Policy::for_tracker(at.ip()).private;
+    Policy {
+        loopback: false,
+        private: reached.iter().all(private),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_local_seeder_probes_local_addresses() {
+        let any = IpAddr::from([0, 0, 0, 0]);
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let lan = SocketAddr::from(([192, 168, 1, 4], 4433));
+        let public = SocketAddr::from(([9, 9, 9, 9], 4433));
+        let kinds = |bound, reached: &[SocketAddr]| {
+            let policy = policy(bound, reached);
+            (policy.loopback, policy.private)
+        };
+        assert_eq!(kinds(here, &[(here, 4433).into()]), (true, true));
+        assert_eq!(kinds(any, &[lan]), (false, true));
+        assert_eq!(kinds(lan.ip(), &[lan]), (false, true));
+        assert_eq!(kinds(any, &[public, lan]), (false, false));
+        assert_eq!(kinds(any, &[public]), (false, false));
     }
 }
