@@ -80,6 +80,12 @@ struct Parcel {
 impl<S: Scheme> Peer<S> {
     /// A peer that does nothing until the tracker is there.
     pub fn new(now: Instant, scheme: S, config: Config) -> Self {
+        let cap = match config.role {
+            Role::Viewer => config.upload_bps,
+            // A seeder answers every newcomer; measured at 2 Mbit/s and 50 viewers, what it
+            // says to them came to 2.5 % above the cap for some seconds.
+            Role::Seeder => config.upload_bps / 100 * 97,
+        };
         Self {
             scheme,
             now,
@@ -91,7 +97,7 @@ impl<S: Scheme> Peer<S> {
             links: Links::new(config.role == Role::Seeder),
             parents: Parents::default(),
             children: Children::default(),
-            uplink: Uplink::new(now, config.upload_bps),
+            uplink: Uplink::new(now, cap),
             backfills: Vec::new(),
             rescue: 0.0,
             pull: Pull::default(),
