@@ -43,7 +43,7 @@ async fn measure(name: &str) -> Result<()> {
         "carried" => {
             let report = carried::run(carried::Plan {
                 viewers: 12,
-                spacing: Duration::from_millis(1500),
+                spacing: Duration::from_secs(2),
                 steady: Duration::from_secs(60),
                 decode: true,
             })
