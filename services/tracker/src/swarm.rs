@@ -273,8 +273,7 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn a_session_that_does_not_read_is_closed_and_has_left() -> anyhow::Result<()> {
+    fn swarm() -> anyhow::Result<Addr<Swarm>> {
         let origin = Origin {
             key: [0; 16],
             name: "demo".into(),
@@ -283,33 +282,60 @@ mod tests {
         };
         let machine = Tracker::new(Instant::default(), Config::default());
         let swarm = Swarm::new(origin, machine, Clock::now());
-        let swarm = Swarm::start_in_arbiter(&boot::actors::arbiter()?, |_| swarm);
-        let (outgoing, mut queue) = mpsc::channel(3);
-        let session = SessionId(1);
+        Ok(Swarm::start_in_arbiter(&boot::actors::arbiter()?, |_| {
+            swarm
+        }))
+    }
+
+    /// A peer named by its session, whose queue holds so many messages.
+    async fn join(
+        swarm: &Addr<Swarm>,
+        name: u64,
+        role: Role,
+        queue: usize,
+    ) -> anyhow::Result<mpsc::Receiver<Outgoing>> {
+        let (outgoing, queue) = mpsc::channel(queue);
+        let session = SessionId(name);
         let grant = Grant {
-            role: Role::Viewer,
+            role,
             may_share: true,
         };
-        swarm
-            .send(Opened {
-                session,
-                grant,
-                outgoing,
-            })
-            .await?;
+        let opened = Opened {
+            session,
+            grant,
+            outgoing,
+        };
+        swarm.send(opened).await?;
         let join = Join {
-            peer: 1,
+            peer: name,
             upload_bps: 1,
             parents: vec![],
         };
-        let say = |kind| Said {
-            session,
+        swarm.send(say(name, to_tracker::Kind::Join(join))).await?;
+        Ok(queue)
+    }
+
+    fn say(session: u64, kind: to_tracker::Kind) -> Said {
+        Said {
+            session: SessionId(session),
             message: ToTracker { kind: Some(kind) },
-        };
-        swarm.send(say(to_tracker::Kind::Join(join))).await?;
+        }
+    }
+
+    async fn viewers(swarm: &Addr<Swarm>) -> anyhow::Result<u64> {
+        let figures: serde_json::Value = serde_json::from_str(&swarm.send(Figures::Stats).await?)?;
+        figures["viewers"]
+            .as_u64()
+            .ok_or_else(|| anyhow::anyhow!("no figure"))
+    }
+
+    #[tokio::test]
+    async fn a_session_that_does_not_read_is_closed_and_has_left() -> anyhow::Result<()> {
+        let swarm = swarm()?;
+        let mut queue = join(&swarm, 1, Role::Viewer, 3).await?;
         for stamp_us in 0..10 {
             swarm
-                .send(say(to_tracker::Kind::Ping(Ping { stamp_us })))
+                .send(say(1, to_tracker::Kind::Ping(Ping { stamp_us })))
                 .await?;
         }
         let mut read = 0;
@@ -317,8 +343,21 @@ mod tests {
             read += 1;
         }
         assert_eq!(read, 3, "what fitted the queue, and then its end");
-        let figures: serde_json::Value = serde_json::from_str(&swarm.send(Figures::Stats).await?)?;
-        assert_eq!(figures["viewers"], 0);
+        assert_eq!(viewers(&swarm).await?, 0);
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn all_that_one_message_overruns_have_left() -> anyhow::Result<()> {
+        let swarm = swarm()?;
+        // Each has room for the answer to its join, and none for the seeder's name.
+        let mut first = join(&swarm, 1, Role::Viewer, 2).await?;
+        let mut second = join(&swarm, 2, Role::Viewer, 2).await?;
+        let _seeder = join(&swarm, 3, Role::Seeder, 16).await?;
+        for queue in [&mut first, &mut second] {
+            while queue.recv().await.is_some() {}
+        }
+        assert_eq!(viewers(&swarm).await?, 0);
         Ok(())
     }
 }
