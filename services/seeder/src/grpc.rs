@@ -175,3 +175,82 @@ impl Service {
         sent.map_err(|_| Error::Unavailable)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use boot::{ticket::Verifier, units::parse_rate};
+    use ed25519_dalek::{Signer as _, SigningKey};
+    use stripe::EpochSigner;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::Config;
+
+    const ID: ChannelId = ChannelId([1; 16]);
+
+    fn service(shutdown: &CancellationToken) -> Service {
+        let config = Config {
+            // Nobody listens on the discard port.
+            tracker: "http://127.0.0.1:9".into(),
+            upload_max: parse_rate("1Mbps").unwrap(),
+            tickets: Verifier::new(&SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes()),
+            public: Vec::new(),
+        };
+        Service::new(config, shutdown.clone()).unwrap().0
+    }
+
+    /// For a channel whose key is `owner`'s, with an epoch certified by `signer`.
+    fn open(owner: &SigningKey, signer: &SigningKey) -> Open {
+        let public_key = EpochSigner::new(ID, 1, &[3; 32]).public_key();
+        let signed = EpochCertificate::signed_bytes(ID, 1, &public_key);
+        let certificate = EpochCertificate {
+            channel: ID,
+            epoch: 1,
+            public_key,
+            signature: signer.sign(&signed).to_bytes(),
+        };
+        Open {
+            channel: Some(accounts::Channel {
+                id: ID.0.to_vec().into(),
+                public_key: owner.verifying_key().to_bytes().to_vec().into(),
+                ..Default::default()
+            }),
+            epoch_certificate: certificate.to_bytes(),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refused_open_makes_no_channel() {
+        let service = service(&CancellationToken::new());
+        let [owner, other] = [[5; 32], [6; 32]].map(|secret| SigningKey::from_bytes(&secret));
+        let refused = service.broadcast(&open(&owner, &other));
+        assert!(matches!(refused, Err(Error::Uncertified(_))));
+        assert!(service.0.channels.get(ID).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_dropped_lets_its_channel_go() {
+        let shutdown = CancellationToken::new();
+        let service = service(&shutdown);
+        let owner = SigningKey::from_bytes(&[5; 32]);
+        let open = open(&owner, &owner);
+        let (broadcast, fresh) = service.broadcast(&open).unwrap();
+        assert!(fresh);
+        let turn = broadcast.take_turn(&open.epoch_certificate).unwrap();
+        drop(Call {
+            service: service.clone(),
+            broadcast: broadcast.clone(),
+            calls: turn.calls,
+        });
+        assert!(broadcast.is_idle(turn.calls));
+        // Nobody lingers when the process ends.
+        shutdown.cancel();
+        let gone = async {
+            while service.0.channels.get(ID).is_some() {
+                time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let gone = time::timeout(Duration::from_secs(5), gone).await;
+        assert!(gone.is_ok(), "the channel stays");
+    }
+}
