@@ -145,6 +145,12 @@ impl Placement {
     pub(super) fn settle(&mut self, now: Instant, calm: bool) -> Vec<Order> {
         self.now = now;
         self.forest.forgive(now);
+        // An exchange whose new stripe is planned no longer would never be over.
+        let forest = &self.forest;
+        self.exchanges.retain(|(peer, coming), _| {
+            let node = forest.get(*peer);
+            node.is_some_and(|node| node.parent(*coming).is_some())
+        });
         let mut orders = Vec::new();
         if !self.is_ready() || self.forest.seeders().next().is_none() {
             return orders;

@@ -148,6 +148,10 @@ impl Placement {
             if moves == MAX_MOVES {
                 return;
             }
+            let still = self.forest.get(child).and_then(|node| node.parent(stripe));
+            if still != Some(above) {
+                continue;
+            }
             let from_seeder = self.forest.get(above).is_some_and(|node| node.seeder);
             let relays = self.relays(child, stripe);
             let parent = self.parent_for(child, stripe, relays).filter(|parent| {
@@ -157,10 +161,68 @@ impl Placement {
             if let Some(parent) = parent {
                 self.place(child, stripe, parent, orders);
                 moves += 1;
-            } else if !from_seeder && self.shift(child, StripeSet::from_iter([stripe]), orders) {
+            } else if !from_seeder
+                && (self.shift(child, StripeSet::from_iter([stripe]), orders)
+                    || self.step_aside(above, stripe, child, orders)
+                    || self.change_stripe(stripe, child, orders))
+            {
                 moves += 1;
             }
         }
+    }
+
+    /// A peer that no longer relays a stripe gives its place in it to its only child there,
+    /// which does, and holds another stripe instead. Nobody needs a free slot for that.
+    fn step_aside(
+        &mut self,
+        peer: PeerId,
+        stripe: StripeId,
+        child: PeerId,
+        orders: &mut Vec<Order>,
+    ) -> bool {
+        let Some(node) = self.forest.get(peer) else {
+            return false;
+        };
+        let (above, held) = (node.parent(stripe), node.held());
+        let only_child = node.children(stripe).len() == 1 && self.relays(child, stripe);
+        let Some(above) = above.filter(|_| only_child) else {
+            return false;
+        };
+        self.forest.unlink(peer, stripe);
+        self.place(child, stripe, above, orders);
+        self.fill(peer, held.len(), orders);
+        let now = self.forest.get(peer).map_or(held, Node::held);
+        let other = now.without(held).iter().next();
+        if let Some(other) = other {
+            self.exchanges.insert((peer, other), stripe);
+        } else if !now.contains(stripe) {
+            orders.push(Order::Unplace { peer, stripe });
+        }
+        true
+    }
+
+    /// A leaf below a peer that no longer relays its stripe takes another stripe, of which
+    /// somebody has room.
+    fn change_stripe(&mut self, stripe: StripeId, child: PeerId, orders: &mut Vec<Order>) -> bool {
+        let Some(node) = self.forest.get(child) else {
+            return false;
+        };
+        if self.relays(child, stripe) {
+            return false;
+        }
+        let open = StripeSet::all(self.n).without(node.held());
+        let found = open.iter().find_map(|other| {
+            let parent = self.parent_for(child, other, false)?;
+            let seeder = self.forest.get(parent)?.seeder;
+            (!seeder).then_some((other, parent))
+        });
+        let Some((other, parent)) = found else {
+            return false;
+        };
+        self.forest.unlink(child, stripe);
+        self.place(child, other, parent, orders);
+        self.exchanges.insert((child, other), stripe);
+        true
     }
 
     /// Edges that should be elsewhere: seeders' children that relay nothing in their
