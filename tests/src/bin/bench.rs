@@ -43,7 +43,8 @@ async fn measure(name: &str) -> Result<()> {
         "carried" => {
             let report = carried::run(carried::Plan {
                 viewers: 12,
-                spacing: Duration::from_secs(2),
+                // Not a divisor of the 2 s GOP, so that viewers come in every phase of it.
+                spacing: Duration::from_millis(1700),
                 steady: Duration::from_secs(60),
                 decode: true,
             })
