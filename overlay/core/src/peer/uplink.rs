@@ -85,7 +85,6 @@ pub(super) struct Uplink<T> {
     per_peer: BTreeMap<PeerId, usize>,
     buffered: BTreeMap<PeerId, usize>,
     serial: u64,
-    dropped: u64,
     /// Bytes that urgent pulls may take now.
     urgent: f64,
     measured: Measured,
@@ -116,7 +115,6 @@ impl<T: Copy> Uplink<T> {
             per_peer: BTreeMap::new(),
             buffered: BTreeMap::new(),
             serial: 0,
-            dropped: 0,
             urgent: cap * URGENT_BURST.as_secs_f64(),
             measured: Measured {
                 since: now,
@@ -125,10 +123,10 @@ impl<T: Copy> Uplink<T> {
         }
     }
 
-    /// Queues a piece. Whether it, or an older one in its place, was dropped is counted.
+    /// Queues a piece; an older one, or the last in line, is dropped for it when there is no
+    /// room.
     pub(super) fn push(&mut self, item: Item<T>) {
         if self.cap <= 0.0 {
-            self.dropped += 1;
             return;
         }
         let waiting = self.per_peer.get(&item.to).copied().unwrap_or(0);
@@ -136,13 +134,11 @@ impl<T: Copy> Uplink<T> {
             let oldest = self.queue.iter().find(|(_, other)| other.to == item.to);
             if let Some(key) = oldest.map(|(key, _)| *key) {
                 self.take(key);
-                self.dropped += 1;
             }
         } else if self.queue.len() >= MAX_QUEUED
             && let Some(key) = self.queue.keys().next_back().copied()
         {
             self.take(key);
-            self.dropped += 1;
         }
         self.serial += 1;
         self.queued_bytes += item.len;
@@ -287,7 +283,6 @@ impl<T: Copy> Uplink<T> {
             }
             let key = *entry.key();
             self.take(key);
-            self.dropped += 1;
         }
     }
 
