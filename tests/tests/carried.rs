@@ -23,8 +23,8 @@ async fn twelve_viewers_carry_a_broadcast() -> Result<()> {
         ensure!(viewer.stalls == 0 && viewer.skipped == 0, "{viewer:?}");
         ensure!(viewer.lag_p95_ms.is_some_and(|ms| ms <= 2000), "{viewer:?}");
         // Three when settled, as the bench demands after a minute; so soon after the last
-        // arrival a stripe may be in two hands.
-        ensure!(viewer.interior_in <= 5, "{viewer:?}");
+        // arrival one stripe may still be in two hands.
+        ensure!(viewer.interior_in <= 4, "{viewer:?}");
         ensure!(viewer.shares || viewer.interior_in == 0, "{viewer:?}");
     }
     let Some(saved_ratio) = report.saved_ratio_steady else {
