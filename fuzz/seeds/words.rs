@@ -104,6 +104,7 @@ fn reliable() -> Vec<Vec<u8>> {
             stripe,
             from_sequence: 1,
             interior: true,
+            soon_ms: 1000,
         }),
         Kind::Accept(control::Accept { stripe }),
         Kind::Reject(control::Reject { stripe }),

@@ -112,6 +112,7 @@ fn subscriptions() -> impl Strategy<Value = Kind> {
             stripe,
             from_sequence,
             interior,
+            soon_ms: 1000,
         })
     })
 }
@@ -263,6 +264,7 @@ fn from_tracker() -> impl Strategy<Value = FromTracker> {
             seeders,
             stream,
             no_sharing: true,
+            spare_bps: 5_000_000,
         })
     });
     let refused = (any::<i32>(), ".{0,40}")
@@ -402,11 +404,13 @@ fn fields_out_of_bounds_are_refused() {
             stripe,
             from_sequence: 0,
             interior: false,
+            soon_ms: 1000,
         }),
         Kind::Subscribe(control::Subscribe {
             stripe: 0,
             from_sequence: sequence,
             interior: false,
+            soon_ms: 1000,
         }),
         Kind::Busy(control::Busy { sequence }),
         Kind::HeaderRequest(control::HeaderRequest { sequence }),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Peer, Phase, pull::View, relay::SOON};
+use super::{Peer, Phase, pull::View};
 use crate::{
     PeerId, Scheme,
     wire::control::{self, Kind},
@@ -97,7 +97,7 @@ impl<S: Scheme> Peer<S> {
     /// Where a newcomer begins: at the latest keyframe that is due, as its partners know it,
     /// unless the headers it has tell already.
     pub(super) fn entry_of_partners(&mut self, own: Option<u64>) -> Option<u64> {
-        let soon = self.now + SOON;
+        let soon = self.now + self.playout.soon();
         let due_of = |sequence: u64| {
             let facts = self.window.get(sequence)?.facts()?;
             super::playout::due(facts, &self.clock)

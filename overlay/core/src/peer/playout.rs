@@ -13,6 +13,16 @@ use crate::{Instant, Scheme};
 /// time the pulls for the rest are answered.
 const LEAD: Duration = Duration::from_millis(600);
 
+/// A keyframe that is due so soon is a better beginning than the one before it, unless the
+/// tracker tells how much there is to fetch that with.
+const SOON: Duration = Duration::from_millis(1000);
+/// The least of it: beginning itself takes so long.
+const MIN_SOON: Duration = Duration::from_millis(300);
+/// From keyframe to keyframe, as broadcasters are told to set it.
+const USUAL_GOP: Duration = Duration::from_secs(2);
+/// The play-out delay unless the headers say otherwise.
+const USUAL_DELAY: Duration = Duration::from_millis(1800);
+
 /// Where the player stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
@@ -34,6 +44,7 @@ pub(super) struct Playout {
     joined: Option<u64>,
     /// The last one released.
     last: Option<Flags>,
+    soon: Duration,
 }
 
 /// What the player decided.
@@ -62,6 +73,7 @@ impl Default for Playout {
             phase: Phase::Starting,
             joined: None,
             last: None,
+            soon: SOON,
         }
     }
 }
@@ -74,6 +86,22 @@ impl Playout {
     /// The broadcaster is away: nothing is due until the broadcast goes on.
     pub(super) fn paused(&self) -> bool {
         self.last.is_some_and(|flags| flags.has(Flags::PAUSE))
+    }
+
+    /// How soon a keyframe must be due to be a better beginning than the one before.
+    pub(super) fn soon(&self) -> Duration {
+        self.soon
+    }
+
+    /// So much can be sent to who comes now. When a keyframe is due in `w`, the one before
+    /// it is D − w + GOP old, and the media since then take (D − w + GOP) · rate / spare to
+    /// fetch: `soon` is the w at which both take as long.
+    pub(super) fn on_spare(&mut self, rate_bps: u64, spare_bps: u64) {
+        if spare_bps > 0 {
+            let share = rate_bps as f64 / spare_bps as f64;
+            let soon = (USUAL_DELAY + USUAL_GOP).mul_f64(share / (1.0 + share));
+            self.soon = soon.clamp(MIN_SOON, USUAL_DELAY);
+        }
     }
 
     /// A released generation did not decode: as if it had been missing.
@@ -127,8 +155,8 @@ impl Playout {
     ) -> Option<u64> {
         match self.phase {
             Phase::Playing(next) => Some(next),
-            Phase::Starting => Self::entry(now, window, clock, 0),
-            Phase::Stalled(missed, _) => Self::entry(now, window, clock, missed + 1),
+            Phase::Starting => self.entry(now, window, clock, 0),
+            Phase::Stalled(missed, _) => self.entry(now, window, clock, missed + 1),
             Phase::Ended => None,
         }
     }
@@ -136,6 +164,7 @@ impl Playout {
     /// The keyframe to begin with: the latest that is due, or the next one when it will be
     /// due before the older one's chain could be fetched.
     fn entry<S: Scheme>(
+        &self,
         now: Instant,
         window: &Window<S>,
         clock: &WallClock,
@@ -149,7 +178,7 @@ impl Playout {
             if !facts.flags.has(Flags::KEYFRAME) {
                 continue;
             }
-            if entry.is_some() && due(facts, clock)? > now + super::relay::SOON {
+            if entry.is_some() && due(facts, clock)? > now + self.soon {
                 break;
             }
             entry = Some(sequence);

@@ -29,9 +29,6 @@ const BACKFILL_LIFE: Duration = Duration::from_millis(2500);
 const MAX_BACKFILLS: usize = 256;
 /// A GOP is kept for so long after the next one could be begun with.
 const KEPT: Duration = Duration::from_millis(1500);
-/// A keyframe that is due so soon is a better beginning than the one before: to begin
-/// earlier, a newcomer would have to fetch up to a whole GOP in less than this.
-pub(super) const SOON: Duration = Duration::from_millis(1000);
 /// No pull is queued while those that wait already take so long.
 const PULL_WAIT: Duration = Duration::from_millis(200);
 /// A pull with so little time left is urgent.
@@ -134,13 +131,14 @@ impl<S: Scheme> Peer<S> {
             stripe: subscribe.stripe,
         };
         self.send_control(from, Kind::Accept(accept));
-        self.backfill(from, stripe, subscribe.from_sequence);
+        self.backfill(from, stripe, subscribe.from_sequence, subscribe.soon_ms);
     }
 
     /// Notes what of a stripe a new child is to be sent again.
-    pub(super) fn backfill(&mut self, to: PeerId, stripe: StripeId, from_sequence: u64) {
+    fn backfill(&mut self, to: PeerId, stripe: StripeId, from_sequence: u64, soon_ms: u32) {
         let from_sequence = if from_sequence == 0 {
-            self.newcomer_entry()
+            let soon = Duration::from_millis(u64::from(soon_ms));
+            self.latest_keyframe(self.now + soon).unwrap_or(u64::MAX)
         } else {
             from_sequence
         };
@@ -207,11 +205,6 @@ impl<S: Scheme> Peer<S> {
                 kind: PieceKind::Backfill,
             },
         });
-    }
-
-    /// The keyframe a newcomer will begin with: the latest that is due, or will be soon.
-    pub(super) fn newcomer_entry(&self) -> u64 {
-        self.latest_keyframe(self.now + SOON).unwrap_or(u64::MAX)
     }
 
     /// The latest keyframe that is due by then, or else the first there is.

@@ -74,6 +74,9 @@ impl<S: Scheme> Peer<S> {
         if welcome.no_sharing {
             self.uplink.close();
         }
+        if let Some(stream) = welcome.stream {
+            self.playout.on_spare(stream.rate_bps, welcome.spare_bps);
+        }
         self.clock.on_welcome(self.now, welcome.wall_us);
         self.links.set_seeders(&welcome.seeders);
         self.event(Event::Joined);
@@ -115,6 +118,7 @@ impl<S: Scheme> Peer<S> {
                         stripe: u32::from(stripe.get()),
                         from_sequence: self.backfill_from(stripe),
                         interior,
+                        soon_ms: self.playout.soon().as_millis() as u32,
                     };
                     self.send_control(parent, control::Kind::Subscribe(subscribe));
                 }

@@ -111,6 +111,7 @@ impl Tracker {
             seeders: self.members.seeders(),
             stream: self.stream,
             no_sharing: !grant.may_share,
+            spare_bps: self.spare_bps(),
         };
         self.send(session, from_tracker::Kind::Welcome(welcome));
         match grant.role {
@@ -118,6 +119,19 @@ impl Tracker {
             Role::Seeder => self.introduce_seeder(peer),
         }
         self.unsettled = true;
+    }
+
+    /// What the swarm could send beyond what is planned and the newcomer's own stripes, for
+    /// each who waits to begin.
+    fn spare_bps(&self) -> u64 {
+        let Some(stream) = self.stream else {
+            return 0;
+        };
+        let waiting = self.members.viewers();
+        let waiting = waiting.filter(|(_, member)| member.status.played == 0);
+        let free = self.placement.free_slots();
+        let edge_bps = stream.rate_bps / u64::from(stream.k.max(1));
+        (free as u64 * edge_bps / (waiting.count().max(1) as u64)).max(1)
     }
 
     /// A seeder's name is known to all: a viewer that took it first has to go.

@@ -162,12 +162,16 @@ pub mod control {
         pub stripe: u32,
         /// The first generation the child lacks a piece of: resend the stripe from there.
         /// 0: the child has just come; resend from the keyframe it will begin with, the
-        /// latest that is due. `u64::MAX`: nothing.
+        /// latest that is due or will be within `soon_ms`. `u64::MAX`: nothing.
         #[prost(uint64, tag = "2")]
         pub from_sequence: u64,
         /// The child relays this stripe: serve it before leaves.
         #[prost(bool, tag = "3")]
         pub interior: bool,
+        /// With `from_sequence` 0: how soon a keyframe must be due to be a better beginning
+        /// than the one before.
+        #[prost(uint32, tag = "4")]
+        pub soon_ms: u32,
     }
 
     /// "I am." Nothing to answer.

@@ -105,6 +105,7 @@ fn subscribe(stripe: u32) -> Kind {
         stripe,
         from_sequence: u64::MAX,
         interior: false,
+        soon_ms: 1000,
     })
 }
 
