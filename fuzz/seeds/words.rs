@@ -105,6 +105,7 @@ fn reliable() -> Vec<Vec<u8>> {
             from_sequence: 1,
             interior: true,
             soon_ms: 1000,
+            planned: true,
         }),
         Kind::Accept(control::Accept { stripe }),
         Kind::Reject(control::Reject { stripe }),
@@ -115,7 +116,10 @@ fn reliable() -> Vec<Vec<u8>> {
             until: 5,
             keyframes: vec![0, 5],
             newest: 6,
+            relays: 0b1010,
+            spare: 3,
         }),
+        Kind::Late(control::Late { stripe: 3 }),
         Kind::Pull(control::Pull {
             sequence,
             stripes: 0b1111,
@@ -183,6 +187,7 @@ fn from_tracker() -> Vec<Vec<u8>> {
             seeders: vec![2],
             stream: Some(stream()),
             no_sharing: false,
+            spare_bps: 5_000_000,
         }),
         from_tracker::Kind::Introduce(wire::Introduce {
             partners: vec![2, 3],

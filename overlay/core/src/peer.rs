@@ -12,6 +12,7 @@ mod clock;
 mod counters;
 mod exchange;
 mod links;
+mod liveness;
 mod parents;
 mod playout;
 mod pull;
@@ -26,7 +27,8 @@ use children::Children;
 use clock::WallClock;
 use counters::{Counters, PieceCount};
 use links::Links;
-use parents::Parents;
+use liveness::Liveness;
+use parents::{Parents, View};
 use playout::{Decision, Phase, Playout};
 use pull::Pull;
 use rate::StreamRate;
@@ -55,6 +57,7 @@ pub struct Peer<S: Scheme> {
     rate: StreamRate,
     window: Window<S>,
     links: Links,
+    liveness: Liveness,
     parents: Parents,
     children: Children,
     uplink: Uplink<Parcel>,
@@ -67,6 +70,8 @@ pub struct Peer<S: Scheme> {
     joined: bool,
     next_tick: Instant,
     next_status: Instant,
+    next_have: Instant,
+    next_late: Instant,
     outputs: VecDeque<Output<S>>,
 }
 
@@ -95,6 +100,7 @@ impl<S: Scheme> Peer<S> {
             rate: StreamRate::default(),
             window: Window::default(),
             links: Links::new(config.role == Role::Seeder),
+            liveness: Liveness::default(),
             parents: Parents::default(),
             children: Children::default(),
             uplink: Uplink::new(now, cap),
@@ -107,6 +113,8 @@ impl<S: Scheme> Peer<S> {
             joined: false,
             next_tick: now,
             next_status: now + STATUS,
+            next_have: now,
+            next_late: now,
             outputs: VecDeque::new(),
             config,
         }
@@ -133,6 +141,7 @@ impl<S: Scheme> Peer<S> {
                 let seeder = self.links.is_seeder(peer);
                 self.counters.on_traffic(seeder, sent, received);
                 self.uplink.on_traffic(self.now, sent);
+                self.liveness.on_traffic(self.now, peer, sent, received);
             }
             Input::Http(bytes) => self.counters.http += bytes,
             Input::Epoch(epoch) => self.on_epoch(epoch),
@@ -215,17 +224,31 @@ impl<S: Scheme> Peer<S> {
             && self.window.newest().is_some();
         self.next_tick = self.now + if starting { EAGER_TICK } else { TICK };
         self.forget_old();
+        self.let_mute_children_go();
+        self.tell_have_now_and_then();
         if self.config.role == Role::Seeder {
             return;
         }
-        let links = &self.links;
-        let newest = self.window.newest();
-        let actions = self
-            .parents
-            .tick(self.now, newest, |peer| links.is_up(peer));
+        let actions = self.with_parents(Parents::tick);
         self.act(actions);
+        self.tell_late();
         self.ask_for_headers();
         self.ask_for_pieces(starting);
+    }
+
+    /// Asks the parents' machine for a decision, with what it needs to see.
+    fn with_parents<T>(&mut self, decide: impl FnOnce(&mut Parents, View<'_>) -> T) -> T {
+        let (links, seeders) = (&self.links, self.links.seeders());
+        let children = &self.children;
+        let relays = |stripe: StripeId| links.relays(stripe, children.of(stripe), seeders);
+        let view = View {
+            now: self.now,
+            newest: self.window.newest(),
+            interval: self.rate.interval(),
+            liveness: &self.liveness,
+            relays: &relays,
+        };
+        decide(&mut self.parents, view)
     }
 
     /// Runs the player.

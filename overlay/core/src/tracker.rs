@@ -17,11 +17,13 @@ mod forest;
 mod membership;
 mod placement;
 mod session;
+mod standing;
 pub mod stats;
 mod tally;
 
 use membership::{Member, Members};
 use placement::{Order, Placement};
+use standing::Standing;
 use stats::{Picture, PicturePeer, Stats};
 use tally::Tally;
 
@@ -64,6 +66,7 @@ pub struct Tracker {
     placement: Placement,
     stream: Option<wire::Stream>,
     tally: Tally,
+    standing: Standing,
     unsettled: bool,
     settled: Instant,
     next_settle: Instant,
@@ -87,6 +90,7 @@ impl Tracker {
             placement: Placement::default(),
             stream: None,
             tally: Tally::default(),
+            standing: Standing::default(),
             unsettled: false,
             settled: now,
             next_settle: now + SETTLE,
@@ -108,6 +112,7 @@ impl Tracker {
         }
         if self.now >= self.next_settle {
             self.next_settle = self.now + SETTLE;
+            self.notice_silence();
             self.reconcile();
             self.settle(!self.unsettled);
             self.unsettled = false;

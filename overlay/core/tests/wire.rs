@@ -113,6 +113,7 @@ fn subscriptions() -> impl Strategy<Value = Kind> {
             from_sequence,
             interior,
             soon_ms: 1000,
+            planned: true,
         })
     })
 }
@@ -125,6 +126,8 @@ fn haves() -> impl Strategy<Value = Kind> {
             until: a.max(b),
             keyframes,
             newest,
+            relays: 0b1010,
+            spare: 3,
         })
     })
 }
@@ -163,6 +166,7 @@ fn controls() -> impl Strategy<Value = Sent> {
             Kind::Busy(control::Busy { sequence }),
             Kind::HeaderRequest(control::HeaderRequest { sequence }),
             Kind::Ask(control::Ask {}),
+            Kind::Late(control::Late { stripe: 3 }),
         ])
     });
     prop_oneof![subscriptions(), haves(), pulls(), by_stripe, by_sequence]
@@ -405,12 +409,14 @@ fn fields_out_of_bounds_are_refused() {
             from_sequence: 0,
             interior: false,
             soon_ms: 1000,
+            planned: true,
         }),
         Kind::Subscribe(control::Subscribe {
             stripe: 0,
             from_sequence: sequence,
             interior: false,
             soon_ms: 1000,
+            planned: true,
         }),
         Kind::Busy(control::Busy { sequence }),
         Kind::HeaderRequest(control::HeaderRequest { sequence }),
@@ -419,12 +425,16 @@ fn fields_out_of_bounds_are_refused() {
             until: 1,
             keyframes: Vec::new(),
             newest: 2,
+            relays: 0b1010,
+            spare: 3,
         }),
         Kind::Have(control::Have {
             from: 0,
             until: 50,
             keyframes: vec![1; 33],
             newest: 50,
+            relays: 0b1010,
+            spare: 3,
         }),
         Kind::Pull(control::Pull {
             sequence: 1,

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::{Peer, Phase, pull::View};
 use crate::{
-    PeerId, Scheme,
+    PeerId, Scheme, StripeSet,
+    tracker::Role,
     wire::control::{self, Kind},
 };
 
@@ -15,6 +16,8 @@ const HEADER_PATIENCE: Duration = Duration::from_millis(40);
 const BACKFILL_PATIENCE: Duration = Duration::from_millis(400);
 /// What a partner has is asked again after this, while the player waits to begin.
 const HAVE_LIFE: Duration = Duration::from_millis(800);
+/// What one has is told to all neighbours this often.
+const HAVE_INTERVAL: Duration = Duration::from_secs(3);
 /// A header is asked for again after this.
 const HEADER_REPEAT: Duration = Duration::from_millis(150);
 
@@ -69,6 +72,7 @@ impl<S: Scheme> Peer<S> {
             from: from.max(self.window.floor()),
             starting,
             patient_until: self.backfilled_by(),
+            healthy: self.parents.healthy(),
             n: self.rate.shape().map_or(20, |(_, n)| n),
         };
         let asks = self.pull.tick(self.now, &view, &mut self.random);
@@ -156,7 +160,32 @@ impl<S: Scheme> Peer<S> {
             until: run.end,
             keyframes,
             newest: self.window.newest().unwrap_or(0),
+            relays: self.relayed().bits(),
+            spare: self.spare() as u32,
         };
         self.send_control(to, Kind::Have(have));
+    }
+
+    /// The stripes in which others may become children without the tracker's word.
+    fn relayed(&self) -> StripeSet {
+        if self.config.role == Role::Seeder {
+            return StripeSet::all(self.rate.shape().map_or(0, |(_, n)| n));
+        }
+        let relayed: StripeSet = self.children.iter().map(|(stripe, _)| stripe).collect();
+        relayed.and(self.parents.healthy())
+    }
+
+    /// Neighbours know of each other's room, so that they find parents without the tracker.
+    pub(super) fn tell_have_now_and_then(&mut self) {
+        if self.now < self.next_have {
+            return;
+        }
+        // Not all in the same moment.
+        let spread = HAVE_INTERVAL.mul_f64(0.75 + self.random.unit() / 2.0);
+        self.next_have = self.now + spread;
+        let peers: Vec<PeerId> = self.links.up().map(|(peer, _)| peer).collect();
+        for peer in peers {
+            self.tell_have(peer);
+        }
     }
 }

@@ -108,6 +108,17 @@ impl Children {
             .map(|(peer, _)| *peer)
     }
 
+    /// The stripes that a peer takes.
+    pub(super) fn stripes_of(&self, peer: PeerId) -> StripeSet {
+        let child = self.by_peer.get(&peer);
+        child.map_or(StripeSet::EMPTY, |child| child.stripes)
+    }
+
+    /// Children over all stripes.
+    pub(super) fn edges(&self) -> usize {
+        self.edges
+    }
+
     /// Stripes with their children.
     pub(super) fn iter(&self) -> impl Iterator<Item = (StripeId, &[PeerId])> {
         self.by_stripe

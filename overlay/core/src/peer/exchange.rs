@@ -19,6 +19,7 @@ impl<S: Scheme> Peer<S> {
             self.outputs.push_back(Output::Disconnect(peer));
             return;
         }
+        self.liveness.on_heard(self.now, peer);
         if let Some(epoch) = self.epoch.clone() {
             self.send(peer, Message::Epoch(epoch));
         }
@@ -29,14 +30,12 @@ impl<S: Scheme> Peer<S> {
 
     pub(super) fn on_link_down(&mut self, peer: PeerId) {
         self.links.remove(peer);
+        self.liveness.forget(peer);
         self.children.remove_peer(peer);
         self.backfills.retain(|backfill| backfill.to != peer);
         self.uplink.forget(peer);
         self.pull.on_link_down(peer);
-        let links = &self.links;
-        let actions = self
-            .parents
-            .on_link_down(self.now, peer, |other| links.is_up(other));
+        let actions = self.with_parents(|parents, view| parents.on_link_down(view, peer));
         self.act(actions);
     }
 
@@ -44,6 +43,7 @@ impl<S: Scheme> Peer<S> {
         if !self.links.is_up(from) {
             return;
         }
+        self.liveness.on_heard(self.now, from);
         match message {
             Message::Piece(piece) => self.on_piece(from, piece),
             Message::Header(header) => self.on_header(from, header),
@@ -183,7 +183,7 @@ impl<S: Scheme> Peer<S> {
             return;
         }
         self.pull.on_piece(from, sequence, stripe);
-        let actions = self.parents.on_piece(self.now, from, stripe, sequence);
+        let actions = self.parents.on_piece(from, stripe, sequence);
         self.act(actions);
         let piece = message.piece.clone();
         let stored = self.window.store(self.now, sequence, stripe, piece);
@@ -236,10 +236,8 @@ impl<S: Scheme> Peer<S> {
             Kind::Reject(control::Reject { stripe })
             | Kind::Dropped(control::Dropped { stripe }) => {
                 if let Some(stripe) = wire::stripe_of(stripe) {
-                    let links = &self.links;
-                    let actions = self
-                        .parents
-                        .on_reject(self.now, from, stripe, |peer| links.is_up(peer));
+                    let actions =
+                        self.with_parents(|parents, view| parents.on_reject(view, from, stripe));
                     self.act(actions);
                 }
             }
@@ -264,6 +262,11 @@ impl<S: Scheme> Peer<S> {
                     .is_some_and(|link| link.may_tell(now))
                 {
                     self.tell_have(from);
+                }
+            }
+            Kind::Late(late) => {
+                if let Some(stripe) = wire::stripe_of(late.stripe) {
+                    self.parents.on_late(self.now, from, stripe);
                 }
             }
             Kind::Pull(pull) => self.on_pull(from, &pull),

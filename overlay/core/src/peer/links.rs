@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{Instant, PeerId, wire::control::Have};
+use crate::{Instant, PeerId, StripeId, StripeSet, wire::control::Have};
 
 /// Links a viewer keeps at most; beyond, peers that are nothing to it are turned away.
 const MAX_VIEWER_LINKS: usize = 96;
@@ -112,6 +112,33 @@ impl Links {
 
     pub(super) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Link> {
         self.links.get_mut(&peer)
+    }
+
+    pub(super) fn seeders(&self) -> &[PeerId] {
+        &self.seeders
+    }
+
+    /// Who says that it relays a stripe and has room, the roomiest first; seeders, who relay
+    /// everything and are everyone's last resort, come last. Those `below` would wait for us.
+    pub(super) fn relays(
+        &self,
+        stripe: StripeId,
+        below: &[PeerId],
+        seeders: &[PeerId],
+    ) -> Vec<PeerId> {
+        let mut found: Vec<(bool, u32, PeerId)> = self
+            .up()
+            .filter(|(peer, _)| !below.contains(peer))
+            .filter_map(|(peer, link)| {
+                let seeder = seeders.contains(&peer);
+                let (_, have) = link.have.as_ref()?;
+                let carries = StripeSet::from_bits(have.relays).contains(stripe);
+                let fits = seeder || (carries && have.spare > 0);
+                fits.then_some((seeder, u32::MAX - have.spare, peer))
+            })
+            .collect();
+        found.sort_unstable();
+        found.into_iter().map(|(_, _, peer)| peer).collect()
     }
 
     /// Open links, in order of names.

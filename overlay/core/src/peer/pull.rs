@@ -11,6 +11,8 @@ const PATIENCE: Duration = Duration::from_millis(150);
 /// Bounds of the wait from ingest stamp to asking.
 const MIN_WAIT: Duration = Duration::from_millis(300);
 const MAX_WAIT: Duration = Duration::from_millis(1000);
+/// The same when too few of the stripes have a parent that delivers.
+const SHORT_WAIT: Duration = Duration::from_millis(250);
 /// A partner that has not answered after this is passed over for the generation.
 const ANSWER: Duration = Duration::from_millis(350);
 /// A partner that is busy is left alone for so long, twice as long each time, at most.
@@ -75,6 +77,8 @@ pub(super) struct View<'a, S: Scheme> {
     pub(super) starting: bool,
     /// Nothing is late before this: parents are still resending.
     pub(super) patient_until: Instant,
+    /// Stripes that parents are likely to go on with.
+    pub(super) healthy: StripeSet,
     /// Stripes of the broadcast, for generations whose header is unknown.
     pub(super) n: u8,
 }
@@ -182,8 +186,15 @@ impl Pull {
             // Its successors are known, its header is not.
             return view.window.newest().is_some_and(|newest| newest > sequence);
         };
+        let generation = view.window.get(sequence);
+        let have = generation.map_or(StripeSet::EMPTY, |generation| generation.have());
+        let short = have.or(view.healthy).len() < usize::from(facts.k);
         let wait = Duration::from_secs_f64(self.arrival_p95) + PATIENCE;
-        let wait = wait.clamp(MIN_WAIT, MAX_WAIT);
+        let wait = if short {
+            SHORT_WAIT
+        } else {
+            wait.clamp(MIN_WAIT, MAX_WAIT)
+        };
         view.clock
             .local(facts.ingest_stamp_us)
             .is_some_and(|stamp| now >= stamp + wait)

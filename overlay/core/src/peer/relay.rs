@@ -25,6 +25,13 @@ const DUE_GRACE: Duration = Duration::from_millis(200);
 const BACKFILL_WAIT: Duration = Duration::from_millis(100);
 /// It is given up after this: the child pulls what it still lacks.
 const BACKFILL_LIFE: Duration = Duration::from_millis(2500);
+/// Part of its slots that a peer fills with children nobody planned: the tracker leaves as
+/// much for what rates do not show.
+const UNPLANNED: f64 = 0.85;
+/// Nobody unplanned is taken on while what waits takes so long.
+const BUSY: Duration = Duration::from_millis(300);
+/// Children are told this often that a stripe is late.
+const LATE_INTERVAL: Duration = Duration::from_millis(200);
 /// Children being sent something again, at most, by stripe.
 const MAX_BACKFILLS: usize = 256;
 /// A GOP is kept for so long after the next one could be begun with.
@@ -87,6 +94,10 @@ impl<S: Scheme> Peer<S> {
         self.continue_backfills();
         while let Some(item) = self.uplink.pop(self.now) {
             self.continue_backfills();
+            if !self.links.is_up(item.to) {
+                self.uplink.forget(item.to);
+                continue;
+            }
             let generation = self.window.get(item.sequence);
             let piece = generation.and_then(|generation| generation.piece(item.what.stripe));
             let Some(piece) = piece.cloned() else {
@@ -117,6 +128,7 @@ impl<S: Scheme> Peer<S> {
         // Whoever feeds us in this stripe cannot be fed by us in it.
         let circular = self.parents.of(stripe) == Some(from);
         let taken = !circular
+            && (subscribe.planned || self.has_room(stripe))
             && stripe.get() < n
             && self.uplink.shares()
             && self.children.add(from, stripe, subscribe.interior, slots);
@@ -132,6 +144,54 @@ impl<S: Scheme> Peer<S> {
         };
         self.send_control(from, Kind::Accept(accept));
         self.backfill(from, stripe, subscribe.from_sequence, subscribe.soon_ms);
+    }
+
+    /// Whether a child may be taken on that nobody planned: not where it would wait with us
+    /// for what we lack ourselves.
+    fn has_room(&self, stripe: StripeId) -> bool {
+        let fed = self.config.role == Role::Seeder || self.parents.feeds(stripe);
+        fed && self.spare() > 0 && self.uplink.backlog() <= BUSY
+    }
+
+    /// Children that may be taken on without a plan.
+    pub(super) fn spare(&self) -> usize {
+        let most = (self.slots() as f64 * UNPLANNED) as usize;
+        most.saturating_sub(self.children.edges())
+    }
+
+    /// A child that acknowledges nothing makes way, until it asks again.
+    pub(super) fn let_mute_children_go(&mut self) {
+        let mute: Vec<PeerId> = self.liveness.mute(self.now).collect();
+        for peer in mute {
+            let stripes = self.children.stripes_of(peer);
+            if stripes.is_empty() {
+                continue;
+            }
+            self.children.remove_peer(peer);
+            self.backfills.retain(|backfill| backfill.to != peer);
+            self.uplink.forget(peer);
+            for stripe in stripes.iter() {
+                let stripe = u32::from(stripe.get());
+                self.send_control(peer, Kind::Dropped(control::Dropped { stripe }));
+            }
+        }
+    }
+
+    /// Tells children that wait for a stripe that we wait for it too.
+    pub(super) fn tell_late(&mut self) {
+        if self.now < self.next_late {
+            return;
+        }
+        self.next_late = self.now + LATE_INTERVAL;
+        let overdue: Vec<StripeId> =
+            self.with_parents(|parents, view| parents.overdue(view).collect());
+        for stripe in overdue {
+            let children = self.children.of(stripe).to_vec();
+            for child in children {
+                let stripe = u32::from(stripe.get());
+                self.send_control(child, Kind::Late(control::Late { stripe }));
+            }
+        }
     }
 
     /// Notes what of a stripe a new child is to be sent again.

@@ -113,11 +113,13 @@ impl<S: Scheme> Peer<S> {
                     parent,
                     stripe,
                     interior,
+                    planned,
                 } => {
                     let subscribe = control::Subscribe {
                         stripe: u32::from(stripe.get()),
                         from_sequence: self.backfill_from(stripe),
                         interior,
+                        planned,
                         soon_ms: self.playout.soon().as_millis() as u32,
                     };
                     self.send_control(parent, control::Kind::Subscribe(subscribe));
@@ -204,7 +206,7 @@ impl<S: Scheme> Peer<S> {
 
     fn edges(&self) -> Vec<wire::Edge> {
         self.parents
-            .iter()
+            .delivering()
             .map(|(stripe, parent)| wire::Edge {
                 stripe: u32::from(stripe.get()),
                 parent: parent.0,

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Role, SessionId};
-use crate::{PeerId, wire};
+use crate::{Instant, PeerId, wire};
 
 /// Share of an uplink that pieces may fill: the rest is control, repair and what the
 /// estimate misses.
@@ -25,6 +25,12 @@ pub(super) struct Members {
 #[derive(Debug)]
 pub(super) struct Member {
     pub(super) session: SessionId,
+    /// When it last said anything.
+    pub(super) heard: Instant,
+    /// Taken out of the plan, since it is silent.
+    pub(super) quiet: bool,
+    /// Others blamed it: it relays nothing until then.
+    pub(super) distrusted: Option<Instant>,
     pub(super) role: Role,
     pub(super) upload_bps: u64,
     /// The channel's policy lets it exchange pieces with other viewers.
@@ -44,6 +50,9 @@ impl Member {
 
     /// Edges its uplink carries in a broadcast.
     pub(super) fn slots(&self, stream: &wire::Stream) -> usize {
+        if self.distrusted.is_some() {
+            return 0;
+        }
         let stripe_bps = stream.rate_bps as f64 / f64::from(stream.k.max(1));
         let edge_bps = stripe_bps * FRAMING + EDGE_CONTROL_BPS;
         let share = if self.is_seeder() { SEEDER_USE } else { USE };

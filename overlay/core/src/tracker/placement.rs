@@ -20,6 +20,12 @@ const MIN_SLOTS: usize = 2;
 /// A parent that refused is full for a moment; one that cannot be reached stays so longer.
 const REFUSED: Duration = Duration::from_secs(1);
 const UNREACHABLE: Duration = Duration::from_secs(30);
+/// Within this a peer has the parent it was told of, or says that it failed.
+const ATTACHES: Duration = Duration::from_millis(1000);
+/// One whose link fell silent may come back.
+const DEAD: Duration = Duration::from_secs(3);
+/// One that brought nothing is not tried again for a while.
+const STARVED: Duration = Duration::from_secs(10);
 /// Share of slots kept free, for repair and newcomers, where supply allows (overlay design,
 /// "12.5 % spare slots beyond demand"), and which part of what there is beyond demand.
 const RESERVE: f64 = 0.125;
@@ -82,6 +88,49 @@ impl Placement {
         self.exchanges.retain(|(who, _), _| *who != peer);
     }
 
+    /// Whom a peer is to have as its parent.
+    pub(super) fn parent(&self, peer: PeerId, stripe: StripeId) -> Option<PeerId> {
+        self.forest.get(peer)?.parent(stripe)
+    }
+
+    /// Whether a peer is to hold a stripe, or to relay it as soon as it can be placed.
+    pub(super) fn plans(&self, peer: PeerId, stripe: StripeId) -> bool {
+        let node = self.forest.get(peer);
+        node.is_some_and(|node| node.parent(stripe).is_some() || node.interior.contains(stripe))
+    }
+
+    /// These two are nothing to each other until then.
+    pub(super) fn keep_apart(&mut self, one: PeerId, other: PeerId, until: Instant) {
+        for (child, parent) in [(one, other), (other, one)] {
+            self.forest.note_failure(child, parent, until);
+            let edges: Vec<StripeId> = self.forest.get(child).map_or_else(Vec::new, |node| {
+                let edges = node.parents().filter(|(_, above)| *above == parent);
+                edges.map(|(stripe, _)| stripe).collect()
+            });
+            for stripe in edges {
+                self.forest.unlink(child, stripe);
+            }
+        }
+    }
+
+    /// A peer is to relay nothing: its children are placed by the next [`Self::settle`].
+    pub(super) fn strip(&mut self, peer: PeerId) {
+        let Some(node) = self.forest.get_mut(peer) else {
+            return;
+        };
+        node.interior = StripeSet::EMPTY;
+        let edges: Vec<(StripeId, PeerId)> = StripeId::first(self.n)
+            .flat_map(|stripe| {
+                node.children(stripe)
+                    .iter()
+                    .map(move |child| (stripe, *child))
+            })
+            .collect();
+        for (stripe, child) in edges {
+            self.forest.unlink(child, stripe);
+        }
+    }
+
     /// A peer lost a parent, or never got it. Whether that changes the plan.
     pub(super) fn on_detached(
         &mut self,
@@ -91,7 +140,11 @@ impl Placement {
         parent: PeerId,
         reason: DetachReason,
     ) -> bool {
-        let planned = self.forest.get(peer).and_then(|node| node.parent(stripe));
+        let node = self.forest.get(peer);
+        let planned = node.and_then(|node| node.parent(stripe));
+        if parent == PeerId(0) {
+            return self.on_orphan(now, peer, stripe);
+        }
         if planned != Some(parent) {
             return false;
         }
@@ -99,10 +152,26 @@ impl Placement {
         let rest = match reason {
             DetachReason::Refused => REFUSED,
             DetachReason::Unreachable => UNREACHABLE,
-            // A silent parent may itself have lost its own: that is not its fault.
+            DetachReason::Idle => STARVED,
+            DetachReason::Dead => DEAD,
             DetachReason::Silent => return true,
         };
         self.forest.note_failure(peer, parent, now + rest);
+        true
+    }
+
+    /// A peer has been without a parent for a while, though one may be planned.
+    fn on_orphan(&mut self, now: Instant, peer: PeerId, stripe: StripeId) -> bool {
+        let Some(node) = self.forest.get(peer) else {
+            return false;
+        };
+        let lately = node.told.get(&stripe);
+        if lately.is_some_and(|told| now.since(*told) < ATTACHES) {
+            return false;
+        }
+        if let Some(planned) = self.forest.unlink(peer, stripe) {
+            self.forest.note_failure(peer, planned, now + DEAD);
+        }
         true
     }
 
@@ -120,7 +189,7 @@ impl Placement {
         // What a peer claims is believed as far as it could have been planned.
         let carries =
             |above: &Node| above.free() > 0 && (above.seeder || above.interior.contains(stripe));
-        if planned.is_none()
+        if planned != Some(parent)
             && stripe.get() < self.n
             && self.forest.get(parent).is_some_and(carries)
             && !self.forest.is_below(parent, peer, stripe)

@@ -34,6 +34,7 @@ impl Tracker {
             }
             (Some(peer), Some(kind)) => (peer, kind),
         };
+        self.on_heard(peer);
         match kind {
             to_tracker::Kind::Status(status) if status.parents.len() > MAX_EDGES => {
                 self.close(session, "too many parents");
@@ -44,6 +45,11 @@ impl Tracker {
                 if let Some(stripe) = wire::stripe_of(detached.stripe) {
                     let parent = PeerId(detached.parent);
                     let reason = detached.reason();
+                    self.on_blamed(peer, stripe, parent, reason);
+                    if parent == PeerId(0) && !self.placement.plans(peer, stripe) {
+                        // Left from a plan that has changed since.
+                        self.tell(vec![Order::Unplace { peer, stripe }]);
+                    }
                     self.unsettled |= self
                         .placement
                         .on_detached(self.now, peer, stripe, parent, reason);
@@ -63,7 +69,7 @@ impl Tracker {
                 };
                 self.send(session, from_tracker::Kind::Pong(pong));
             }
-            to_tracker::Kind::Complaint(_) => self.tally.on_complaint(),
+            to_tracker::Kind::Complaint(complaint) => self.on_complaint(peer, &complaint),
             to_tracker::Kind::Join(_) => {}
         }
     }
@@ -73,6 +79,7 @@ impl Tracker {
             return;
         };
         self.placement.remove(peer);
+        self.standing.forget(peer);
         if let Some(member) = self.members.remove(peer) {
             self.tally.on_gone(&member);
         }
@@ -96,6 +103,9 @@ impl Tracker {
         let upload_bps = if grant.may_share { join.upload_bps } else { 0 };
         let member = Member {
             session,
+            heard: self.now,
+            quiet: false,
+            distrusted: None,
             role: grant.role,
             upload_bps,
             may_share: grant.may_share,
@@ -274,7 +284,7 @@ impl Tracker {
 
     /// Whether the tracker named one of them to the other: a stranger's offer would make a
     /// peer show its addresses.
-    fn have_met(&self, a: PeerId, b: PeerId) -> bool {
+    pub(super) fn have_met(&self, a: PeerId, b: PeerId) -> bool {
         let (Some(one), Some(other)) = (self.members.get(a), self.members.get(b)) else {
             return false;
         };

@@ -111,7 +111,7 @@ impl PieceKind {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Control {
     /// Which.
-    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub kind: Option<control::Kind>,
 }
 
@@ -150,6 +150,9 @@ pub mod control {
         /// See [`Ask`].
         #[prost(message, tag = "10")]
         Ask(Ask),
+        /// See [`Late`].
+        #[prost(message, tag = "11")]
+        Late(Late),
     }
 
     /// "Be my parent in this stripe." Answer with `Accept` or `Reject`; after `Accept` push
@@ -172,6 +175,10 @@ pub mod control {
         /// than the one before.
         #[prost(uint32, tag = "4")]
         pub soon_ms: u32,
+        /// The tracker planned it, and so knows that there is room; else the child helps
+        /// itself, and is taken on only where there is room to see.
+        #[prost(bool, tag = "5")]
+        pub planned: bool,
     }
 
     /// "I am." Nothing to answer.
@@ -206,7 +213,8 @@ pub mod control {
         pub stripe: u32,
     }
 
-    /// What the sender can serve. Sent on a new link and in answer to `Ask`.
+    /// What the sender can serve. Sent on a new link, in answer to `Ask`, and every few
+    /// seconds.
     #[derive(Clone, PartialEq, Eq, prost::Message)]
     pub struct Have {
         /// It can serve whole generations from here,
@@ -221,6 +229,21 @@ pub mod control {
         /// The newest generation it has heard of.
         #[prost(uint64, tag = "4")]
         pub newest: u64,
+        /// Bit i: it relays stripe i, and its own parent there delivers.
+        #[prost(uint32, tag = "5")]
+        pub relays: u32,
+        /// Children that it has room for.
+        #[prost(uint32, tag = "6")]
+        pub spare: u32,
+    }
+
+    /// "I live, and wait for this stripe myself." From a parent to its children, again and
+    /// again while it lasts: do not take my silence for death.
+    #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+    pub struct Late {
+        /// Which stripe.
+        #[prost(uint32, tag = "1")]
+        pub stripe: u32,
     }
 
     /// "Tell me what you have." Answer with `Have`, at most once in 100 ms a link.
@@ -376,6 +399,7 @@ fn check_control(control: &Control) -> Result<(), Error> {
         Kind::Reject(m) => stripe_ok(m.stripe),
         Kind::Unsubscribe(m) => stripe_ok(m.stripe),
         Kind::Dropped(m) => stripe_ok(m.stripe),
+        Kind::Late(m) => stripe_ok(m.stripe),
         Kind::Have(m) => {
             m.keyframes.len() <= 32
                 && m.from <= m.until

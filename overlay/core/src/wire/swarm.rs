@@ -183,7 +183,7 @@ pub struct Status {
     /// 95th percentile of it.
     #[prost(uint32, tag = "9")]
     pub lag_p95_ms: u32,
-    /// Its parents now.
+    /// Its parents now, as far as they have brought anything.
     #[prost(message, repeated, tag = "10")]
     pub parents: Vec<Edge>,
     /// The broadcast as it is; seeders only.
@@ -243,10 +243,14 @@ pub struct Detached {
 pub enum DetachReason {
     /// It refused, or let the child go.
     Refused = 0,
-    /// Its link could not be opened, or is gone.
+    /// A link to it could not be opened.
     Unreachable = 1,
-    /// It brought nothing while the broadcast went on.
+    /// It brought nothing more while the broadcast went on.
     Silent = 2,
+    /// It took the child on and never brought it anything.
+    Idle = 3,
+    /// Its link fell silent, or is gone.
+    Dead = 4,
 }
 
 /// A peer sent what its header does not list.

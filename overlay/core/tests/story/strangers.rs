@@ -106,6 +106,7 @@ fn subscribe(stripe: u32) -> Kind {
         from_sequence: u64::MAX,
         interior: false,
         soon_ms: 1000,
+        planned: true,
     })
 }
 

@@ -23,6 +23,8 @@ use crate::broadcast::{Broadcast, DELAY_MS, altered};
 
 /// One way, to everybody.
 const LATENCY: Duration = Duration::from_millis(10);
+/// Bytes of an acknowledgement.
+const ACK: usize = 60;
 const HANDSHAKE: Duration = Duration::from_millis(80);
 const TRAFFIC: Duration = Duration::from_millis(250);
 pub(crate) const GENERATION: Duration = Duration::from_millis(200);
@@ -378,8 +380,9 @@ impl World {
             }
         }
         let bytes = wire::encode(&message);
-        for (id, other, sent, received) in [(from, to, bytes.len(), 0), (to, from, 0, bytes.len())]
-        {
+        // What arrives is acknowledged, by strangers too.
+        let len = bytes.len();
+        for (id, other, sent, received) in [(from, to, len, ACK), (to, from, ACK, len)] {
             if let Some(host) = self.hosts.get_mut(&id) {
                 let traffic = host.traffic.entry(other).or_default();
                 traffic.0 += sent as u64;
