@@ -44,7 +44,7 @@ pub const COMMANDS_LEN: usize = 64;
 /// is released all at once and may be 72 generations.
 pub const PLAYED_LEN: usize = 256;
 /// How often the core hears what the transport has carried.
-const TRAFFIC_INTERVAL: Duration = Duration::from_millis(250);
+const TRAFFIC_INTERVAL: Duration = Duration::from_millis(200);
 /// How often figures are renewed.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
 /// Longest sleep, so that a lost timer is a hiccup and not a standstill.
