@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::sim::{Report, Scenario};
+use ::sim::{Fault, How, Report, Scenario, What, Who};
 use anyhow::Context;
 use boot::files::write_json_atomically;
 use serde::Serialize;
@@ -148,7 +148,10 @@ async fn simulate(args: RunArgs) -> anyhow::Result<ExitCode> {
 
 fn killed_half() -> Scenario {
     Scenario {
-        kills: vec![(Duration::from_secs(40), 0.5)],
+        faults: vec![Fault {
+            at: Duration::from_secs(40),
+            what: What::Vanish(Who::Share(0.5), How::Killed),
+        }],
         ..Scenario::default()
     }
 }

@@ -4,11 +4,13 @@
 //!
 //! The one rule: nothing here decides anything a peer or the tracker should decide.
 
+pub mod fault;
 mod light;
 mod network;
 pub mod scenario;
 mod world;
 
+pub use fault::{Attack, Fault, How, What, Who};
 pub use light::{Light, LightHeader, LightPiece};
 pub use scenario::Scenario;
-pub use world::{Report, run};
+pub use world::{FaultReport, Report, run};

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::fault::{Attack, Fault};
+
 /// A swarm and its network.
 #[derive(Clone, Debug)]
 pub struct Scenario {
@@ -23,12 +25,18 @@ pub struct Scenario {
     pub seeder_bps: u64,
     /// Mean round trip between two peers; each pair has its own, half to one and a half.
     pub rtt: Duration,
-    /// Loss of packets, at random.
+    /// Added to each way, at random up to this.
+    pub jitter: Duration,
+    /// Loss of packets in the long run.
     pub loss: f64,
+    /// Packets in a row that are lost, in the mean.
+    pub burst: f64,
     /// How long it runs, arrivals included.
     pub duration: Duration,
-    /// At these times so large a share of the viewers vanishes.
-    pub kills: Vec<(Duration, f64)>,
+    /// What goes wrong, in order of time.
+    pub faults: Vec<Fault>,
+    /// Who means ill.
+    pub attack: Attack,
 }
 
 impl Default for Scenario {
@@ -51,9 +59,31 @@ impl Default for Scenario {
             ],
             seeder_bps: 40_000_000,
             rtt: Duration::from_millis(80),
+            jitter: Duration::ZERO,
             loss: 0.005,
+            burst: 5.0,
             duration: Duration::from_secs(60),
-            kills: Vec::new(),
+            faults: Vec::new(),
+            attack: Attack::default(),
+        }
+    }
+}
+
+impl Scenario {
+    /// A dozen viewers of 3 Mbit/s who offer `upload_bps` each, on a local network, with a
+    /// seeder of three stream rates: the swarm that is tested with real programs.
+    #[must_use]
+    pub fn dozen(upload_bps: u64) -> Self {
+        Self {
+            peers: 12,
+            arrivals: Duration::from_secs(15),
+            bitrate_bps: 3_150_000,
+            uplinks: vec![(1.0, upload_bps)],
+            seeder_bps: 9_450_000,
+            rtt: Duration::from_millis(2),
+            loss: 0.0,
+            duration: Duration::from_secs(100),
+            ..Self::default()
         }
     }
 }

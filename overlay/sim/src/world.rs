@@ -8,13 +8,18 @@ use std::{
 
 use overlay_core::{
     Facts, Instant, Peer, PeerId, Random, StripeId, Tracker,
-    peer::{self, Input, Output, stats::State},
+    peer::{self, Input, Output, stats::Stats},
     tracker::{self, Grant, Role, SessionId},
     wire::{Channel, FromTracker, Message, ToTracker},
 };
 use stripe::Flags;
 
-use crate::{Light, LightHeader, LightPiece, Scenario, network::Network};
+use crate::{Light, LightHeader, LightPiece, Scenario, fault::What, network::Network};
+
+mod faults;
+mod report;
+
+pub use report::{FaultReport, Report};
 
 /// Signalling to and from the tracker, one way.
 const TRACKER_LATENCY: Duration = Duration::from_millis(15);
@@ -22,46 +27,21 @@ const TRACKER_LATENCY: Duration = Duration::from_millis(15);
 /// 241 ms at a round trip of 80 ms, for connectivity checks, DTLS and SCTP).
 const HANDSHAKE_ROUND_TRIPS: u32 = 3;
 /// What the transport carried is told this often.
-const TRAFFIC: Duration = Duration::from_millis(500);
+const TRAFFIC: Duration = Duration::from_millis(200);
+/// A session is closed by the tracker's service after so much silence.
+const SESSION_SILENCE: Duration = Duration::from_secs(25);
+/// ICE checks of a link: once a second each way, in so many times of [`TRAFFIC`], each of
+/// so many bytes with its answer.
+const KEEPALIVE: u64 = 5;
+const CHECK: usize = 150;
+/// Generations that an encoder keeps for a seeder.
+const KEPT: usize = 32;
+/// A polluter alters every so many pieces.
+const ALTERED: u64 = 10;
 /// Unix time at the virtual clock's zero.
 const WALL_AT_ZERO_US: u64 = 1_700_000_000_000_000;
 /// The seeder's index; viewers follow.
 const SEEDER: u32 = 0;
-
-/// What came of a run.
-#[derive(Clone, Debug, serde::Serialize)]
-pub struct Report {
-    /// Same scenario, same seed, same hash.
-    pub trace_hash: String,
-    /// Viewers alive at the end.
-    pub viewers: usize,
-    /// Of them, those whose player runs.
-    pub playing: usize,
-    /// 1 − bytes sent by the seeder / media bytes played.
-    pub saved_ratio: f64,
-    /// Stalls of those alive at the end.
-    pub stalls: u64,
-    /// Share of those alive at the end that never stalled.
-    pub lossless_share: f64,
-    /// Median over viewers of the median lag.
-    pub lag_p50_ms: f64,
-    /// 95th percentile over viewers of the 95th percentile of lag.
-    pub lag_p95_ms: f64,
-    /// Median of process start to first release.
-    pub startup_p50_ms: f64,
-    /// 95th percentile of it.
-    pub startup_p95_ms: f64,
-    /// Duplicates / all bytes received.
-    pub duplicate_share: f64,
-    /// Parity / all bytes received.
-    pub redundancy_share: f64,
-    /// The worst ratio, over peers, of what was sent to what was allowed.
-    pub upload_over_cap: f64,
-    /// The most stripes in which one viewer has children at the end.
-    pub relayed_stripes_max: usize,
-    /// Events handled.
-    pub events: u64,
-}
 
 /// Runs a scenario to its end.
 #[must_use]
@@ -89,7 +69,24 @@ enum Event {
     FromTracker(u32, FromTracker),
     LinkOpen(u32, u32),
     Traffic,
-    Kill(f64),
+    Strike(What),
+    Watched,
+    Silence(u32, u32, u64),
+    SessionLost(u32),
+    TrackerBack,
+    SeederBack,
+    Return(u32),
+    Apart,
+    Healed,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    /// Not come yet.
+    Away,
+    Alive,
+    /// Killed or stopped.
+    Gone,
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -100,11 +97,26 @@ struct Entry {
 
 struct Host {
     peer: Peer<Light>,
-    alive: bool,
+    life: Life,
+    session: Option<u64>,
     started: Instant,
     upload_bps: u64,
     wakes: Instant,
     traffic: BTreeMap<u32, (u64, u64)>,
+    /// Alters pieces.
+    lies: bool,
+    /// Takes children and sends them nothing.
+    rides: bool,
+    pieces_sent: u64,
+    /// Where it stood when the last fault struck, and a minute later.
+    marked: Option<Stats>,
+    ended: Option<Stats>,
+}
+
+impl Host {
+    fn is_alive(&self) -> bool {
+        self.life == Life::Alive
+    }
 }
 
 struct World {
@@ -116,11 +128,27 @@ struct World {
     serial: u64,
     network: Network,
     hosts: BTreeMap<u32, Host>,
-    links: BTreeSet<(u32, u32)>,
+    /// Open links; no two have the same number.
+    links: BTreeMap<(u32, u32), u64>,
     tracker: Tracker,
+    tracker_up: bool,
     tracker_wakes: Instant,
+    tracker_seed: u64,
+    /// Whose sessions the tracker has.
+    sessions: BTreeMap<u64, u32>,
+    next_session: u64,
+    /// Who is cut off from all others.
+    cut_off: BTreeSet<u32>,
+    /// When the last fault struck, and what the seeder had sent by then.
+    struck: Option<(Instant, u64)>,
+    seeder_minute: Option<u64>,
+    bad_relayed: u64,
+    /// What the encoder keeps for a seeder that is away.
+    kept: Vec<(LightHeader, Vec<LightPiece>)>,
     hash: u64,
     events: u64,
+    /// Times that traffic was told.
+    beats: u64,
 }
 
 fn peer_id(index: u32) -> PeerId {
@@ -131,6 +159,22 @@ fn index(peer: PeerId) -> u32 {
     (peer.0 - 1) as u32
 }
 
+fn role(number: u32) -> Role {
+    if number == SEEDER {
+        Role::Seeder
+    } else {
+        Role::Viewer
+    }
+}
+
+fn tracker_config(seed: u64) -> tracker::Config {
+    tracker::Config {
+        seed,
+        wall_at_zero_us: WALL_AT_ZERO_US,
+        ..tracker::Config::default()
+    }
+}
+
 fn pair(a: u32, b: u32) -> (u32, u32) {
     (a.min(b), a.max(b))
 }
@@ -138,15 +182,11 @@ fn pair(a: u32, b: u32) -> (u32, u32) {
 impl World {
     fn new(scenario: Scenario, seed: u64) -> Self {
         let mut random = Random::new(seed);
-        let mut network = Network::new(scenario.rtt, scenario.loss, random.next());
+        let mut network = Network::new(&scenario, random.next());
         network.add(scenario.seeder_bps);
         let uplinks = draw_uplinks(&scenario.uplinks, scenario.peers, &mut random);
         uplinks.iter().for_each(|upload| network.add(*upload));
-        let config = tracker::Config {
-            seed: random.next(),
-            wall_at_zero_us: WALL_AT_ZERO_US,
-            ..tracker::Config::default()
-        };
+        let tracker_seed = random.next();
         let mut world = Self {
             now: Instant::default(),
             random,
@@ -155,20 +195,34 @@ impl World {
             serial: 0,
             network,
             hosts: BTreeMap::new(),
-            links: BTreeSet::new(),
-            tracker: Tracker::new(Instant::default(), config),
+            links: BTreeMap::new(),
+            tracker: Tracker::new(Instant::default(), tracker_config(tracker_seed)),
+            tracker_up: true,
             tracker_wakes: Instant::default(),
+            tracker_seed,
+            sessions: BTreeMap::new(),
+            next_session: 0,
+            cut_off: BTreeSet::new(),
+            struck: None,
+            seeder_minute: None,
+            bad_relayed: 0,
+            kept: Vec::new(),
             hash: seed,
             events: 0,
+            beats: 0,
             scenario,
         };
         world.begin(&uplinks);
         world
     }
 
+    fn tracker_config(&self) -> tracker::Config {
+        tracker_config(self.tracker_seed)
+    }
+
     fn begin(&mut self, uplinks: &[u64]) {
         let zero = Instant::default();
-        self.add_host(SEEDER, Role::Seeder, self.scenario.seeder_bps, zero);
+        self.add_host(SEEDER, self.scenario.seeder_bps, zero);
         self.at(zero, Event::Arrive(SEEDER));
         // The broadcast runs for a moment before the first viewer comes.
         let first = zero + Duration::from_secs(3);
@@ -176,31 +230,60 @@ impl World {
         for (number, upload) in uplinks.iter().enumerate() {
             let number = number as u32;
             let at = first + self.scenario.arrivals / count * number;
-            self.add_host(number + 1, Role::Viewer, *upload, at);
+            self.add_host(number + 1, *upload, at);
             self.at(at, Event::Arrive(number + 1));
+        }
+        let attack = self.scenario.attack;
+        for number in faults::draw(attack.polluters, uplinks.len(), &mut self.random) {
+            if let Some(host) = self.hosts.get_mut(&number) {
+                host.lies = true;
+            }
+        }
+        for number in faults::draw(attack.free_riders, uplinks.len(), &mut self.random) {
+            if let Some(host) = self.hosts.get_mut(&number) {
+                host.rides = true;
+            }
         }
         self.at(zero + Duration::from_millis(100), Event::Publish(0));
         self.at(zero + TRAFFIC, Event::Traffic);
-        for (at, share) in self.scenario.kills.clone() {
-            self.at(zero + at, Event::Kill(share));
+        for fault in self.scenario.faults.clone() {
+            self.at(zero + fault.at, Event::Strike(fault.what));
         }
     }
 
-    fn add_host(&mut self, number: u32, role: Role, upload_bps: u64, started: Instant) {
-        let config = peer::Config {
+    fn config_of(&mut self, number: u32) -> peer::Config {
+        let (upload_bps, started) = self
+            .hosts
+            .get(&number)
+            .map_or((0, self.now), |host| (host.upload_bps, host.started));
+        self.config(number, upload_bps, started)
+    }
+
+    fn config(&mut self, number: u32, upload_bps: u64, started: Instant) -> peer::Config {
+        peer::Config {
             peer: peer_id(number),
-            role,
+            role: role(number),
             upload_bps,
             seed: self.random.next(),
             started,
-        };
+        }
+    }
+
+    fn add_host(&mut self, number: u32, upload_bps: u64, started: Instant) {
+        let config = self.config(number, upload_bps, started);
         let host = Host {
             peer: Peer::new(started, Light, config),
-            alive: false,
+            life: Life::Away,
+            session: None,
             started,
             upload_bps,
             wakes: Instant::default(),
             traffic: BTreeMap::new(),
+            lies: false,
+            rides: false,
+            pieces_sent: 0,
+            marked: None,
+            ended: None,
         };
         self.hosts.insert(number, host);
     }
@@ -225,13 +308,32 @@ impl World {
             Event::ToPeer(number, input) => self.feed(number, input),
             Event::WakeTracker => self.feed_tracker(tracker::Input::Timeout),
             Event::ToTracker(from, message) => {
-                let session = SessionId(u64::from(from));
-                self.feed_tracker(tracker::Input::Message { session, message });
+                let session = self.hosts.get(&from).and_then(|host| host.session);
+                if let Some(session) = session.filter(|_| !self.is_cut_off(from)) {
+                    let session = SessionId(session);
+                    self.feed_tracker(tracker::Input::Message { session, message });
+                }
             }
-            Event::FromTracker(number, message) => self.feed(number, Input::Tracker(message)),
+            Event::FromTracker(number, message) => {
+                if !self.is_cut_off(number) {
+                    self.feed(number, Input::Tracker(message));
+                }
+            }
             Event::LinkOpen(a, b) => self.open(a, b),
             Event::Traffic => self.tell_traffic(),
-            Event::Kill(share) => self.kill(share),
+            Event::Strike(what) => self.strike(what),
+            Event::Watched => self.watched(),
+            Event::Silence(number, other, link) => {
+                if self.links.get(&pair(number, other)) == Some(&link) {
+                    self.silence(number, other);
+                }
+            }
+            Event::SessionLost(number) => self.end_session(number),
+            Event::TrackerBack => self.tracker_back(),
+            Event::SeederBack => self.seeder_back(),
+            Event::Return(number) => self.join(number),
+            Event::Apart => self.apart(),
+            Event::Healed => self.healed(),
         }
     }
 
@@ -239,53 +341,32 @@ impl World {
         let Some(host) = self.hosts.get_mut(&number) else {
             return;
         };
-        host.alive = true;
-        let grant = Grant {
-            role: if number == SEEDER {
-                Role::Seeder
-            } else {
-                Role::Viewer
-            },
-            may_share: true,
-        };
-        let session = SessionId(u64::from(number));
-        self.feed_tracker(tracker::Input::Opened { session, grant });
+        host.life = Life::Alive;
         if number == SEEDER {
             self.feed(number, Input::Epoch(1));
         }
-        self.feed(number, Input::TrackerUp);
+        self.join(number);
     }
 
-    fn kill(&mut self, share: f64) {
-        let viewers: Vec<u32> = self
-            .hosts
-            .iter()
-            .filter(|(number, host)| **number != SEEDER && host.alive)
-            .map(|(number, _)| *number)
-            .collect();
-        for number in viewers {
-            if self.random.unit() >= share {
-                continue;
-            }
-            if let Some(host) = self.hosts.get_mut(&number) {
-                host.alive = false;
-            }
-            let session = SessionId(u64::from(number));
-            self.feed_tracker(tracker::Input::Closed { session });
-            let gone: Vec<(u32, u32)> = self
-                .links
-                .iter()
-                .filter(|(a, b)| *a == number || *b == number)
-                .copied()
-                .collect();
-            for (a, b) in gone {
-                self.links.remove(&(a, b));
-                let other = if a == number { b } else { a };
-                // No goodbye: the other end notices when the link's liveness runs out.
-                let at = self.now + Duration::from_secs(3);
-                self.at(at, Event::ToPeer(other, Input::LinkDown(peer_id(number))));
-            }
+    /// Opens a session with the tracker, or tries again when that is not there.
+    fn join(&mut self, number: u32) {
+        if self.is_cut_off(number) {
+            return self.at(self.now + Duration::from_secs(1), Event::Return(number));
         }
+        let session = self.next_session;
+        self.next_session += 1;
+        let Some(host) = self.hosts.get_mut(&number).filter(|host| host.is_alive()) else {
+            return;
+        };
+        host.session = Some(session);
+        self.sessions.insert(session, number);
+        let grant = Grant {
+            role: role(number),
+            may_share: true,
+        };
+        let session = SessionId(session);
+        self.feed_tracker(tracker::Input::Opened { session, grant });
+        self.feed(number, Input::TrackerUp);
     }
 
     fn publish(&mut self, sequence: u64) {
@@ -323,11 +404,15 @@ impl World {
         };
         let pieces = pieces.collect();
         self.at(self.now + scenario.generation, Event::Publish(sequence + 1));
-        self.feed(SEEDER, Input::Publish { header, pieces });
+        if self.is_present(SEEDER) {
+            self.feed(SEEDER, Input::Publish { header, pieces });
+        } else if self.kept.len() < KEPT {
+            self.kept.push((header, pieces));
+        }
     }
 
     fn feed(&mut self, number: u32, input: Input<Light>) {
-        let Some(host) = self.hosts.get_mut(&number).filter(|host| host.alive) else {
+        let Some(host) = self.hosts.get_mut(&number).filter(|host| host.is_alive()) else {
             return;
         };
         host.peer.handle(self.now, input);
@@ -365,7 +450,7 @@ impl World {
             }
             Output::Disconnect(peer) => {
                 let other = index(peer);
-                if self.links.remove(&pair(number, other)) {
+                if self.links.remove(&pair(number, other)).is_some() {
                     let at = self.now + self.network.latency(number, other);
                     self.at(at, Event::ToPeer(other, Input::LinkDown(peer_id(number))));
                 }
@@ -375,44 +460,71 @@ impl World {
         }
     }
 
-    fn send(&mut self, from: u32, to: u32, message: Message<Light>) {
-        if !self.links.contains(&pair(from, to)) {
+    fn send(&mut self, from: u32, to: u32, mut message: Message<Light>) {
+        if !self.links.contains_key(&pair(from, to)) {
             return;
         }
         let len = message.wire_len();
         let reliable = message.channel() == Channel::Reliable;
         self.note(1, from, u64::from(to) << 32 | len as u64);
-        if let Some(host) = self.hosts.get_mut(&from).filter(|_| !reliable) {
+        if let Message::Piece(piece) = &mut message {
+            let Some(host) = self.hosts.get_mut(&from) else {
+                return;
+            };
+            host.pieces_sent += 1;
+            if host.lies && host.pieces_sent.is_multiple_of(ALTERED) {
+                piece.piece.forged = true;
+            } else if piece.piece.forged {
+                self.bad_relayed += 1;
+            }
             // The line is faster than what the peer offers: its send buffer stays empty.
             let peer = peer_id(to);
             host.peer
                 .handle(self.now, Input::Buffered { peer, bytes: 0 });
+            if host.rides {
+                return;
+            }
         }
         let arrival = self
             .network
             .send(self.now, (from, to), len, reliable, &mut self.random);
-        let wire = Network::wire_len(len) as u64;
-        for (host, other, sent, received) in [(from, to, wire, 0), (to, from, 0, wire)] {
-            if let Some(host) = self.hosts.get_mut(&host) {
-                let entry = host.traffic.entry(other).or_default();
-                entry.0 += sent;
-                entry.1 += received;
-            }
+        let heard = !self.is_apart(from, to) && self.is_present(to);
+        let (wire, ack) = Network::wire_len(len);
+        self.count(from, to, wire, if heard { ack } else { 0 });
+        if !heard {
+            return;
         }
+        self.network.acknowledge(to, ack);
+        self.count(to, from, ack, wire);
         let input = Input::Received {
             from: peer_id(from),
             message,
         };
-        self.at(arrival, Event::ToPeer(to, input));
+        if let Some(arrival) = arrival {
+            self.at(arrival, Event::ToPeer(to, input));
+        }
+    }
+
+    fn is_present(&self, number: u32) -> bool {
+        self.hosts.get(&number).is_some_and(Host::is_alive)
+    }
+
+    fn count(&mut self, number: u32, other: u32, sent: usize, received: usize) {
+        if let Some(host) = self.hosts.get_mut(&number) {
+            let entry = host.traffic.entry(other).or_default();
+            entry.0 += sent as u64;
+            entry.1 += received as u64;
+        }
     }
 
     fn open(&mut self, a: u32, b: u32) {
-        let alive = |number: u32| self.hosts.get(&number).is_some_and(|host| host.alive);
-        if !alive(a) || !alive(b) {
+        let alive = |number: u32| self.hosts.get(&number).is_some_and(Host::is_alive);
+        if !alive(a) || !alive(b) || self.is_apart(a, b) {
             self.feed(a, Input::LinkDown(peer_id(b)));
             return;
         }
-        if self.links.insert(pair(a, b)) {
+        if !self.links.contains_key(&pair(a, b)) {
+            self.links.insert(pair(a, b), self.serial);
             self.note(2, a, u64::from(b));
             self.feed(a, Input::LinkUp(peer_id(b)));
             self.feed(b, Input::LinkUp(peer_id(a)));
@@ -420,6 +532,16 @@ impl World {
     }
 
     fn tell_traffic(&mut self) {
+        self.beats += 1;
+        if self.beats.is_multiple_of(KEEPALIVE) {
+            let links: Vec<(u32, u32)> = self.links.keys().copied().collect();
+            for (a, b) in links {
+                let both = self.is_present(a) && self.is_present(b) && !self.is_apart(a, b);
+                let heard = if both { CHECK } else { 0 };
+                self.count(a, b, CHECK, heard);
+                self.count(b, a, CHECK, heard);
+            }
+        }
         let numbers: Vec<u32> = self.hosts.keys().copied().collect();
         for number in numbers {
             let Some(host) = self.hosts.get_mut(&number) else {
@@ -437,13 +559,22 @@ impl World {
         self.at(self.now + TRAFFIC, Event::Traffic);
     }
 
+    fn tracker_stats(&self) -> tracker::stats::Stats {
+        self.tracker.stats()
+    }
+
     fn feed_tracker(&mut self, input: tracker::Input) {
+        if !self.tracker_up {
+            return;
+        }
         self.tracker.handle(self.now, input);
         loop {
             match self.tracker.poll() {
                 tracker::Output::Send { session, message } => {
-                    let at = self.now + TRACKER_LATENCY;
-                    self.at(at, Event::FromTracker(session.0 as u32, message));
+                    if let Some(number) = self.sessions.get(&session.0).copied() {
+                        let at = self.now + TRACKER_LATENCY;
+                        self.at(at, Event::FromTracker(number, message));
+                    }
                 }
                 tracker::Output::Close { .. } => {}
                 tracker::Output::Timeout(at) => {
@@ -463,54 +594,6 @@ impl World {
             self.hash = (self.hash ^ word).wrapping_mul(0x0100_0000_01b3);
         }
     }
-
-    fn report(&self) -> Report {
-        let alive: Vec<(u32, &Host)> = self
-            .hosts
-            .iter()
-            .filter(|(number, host)| **number != SEEDER && host.alive)
-            .map(|(number, host)| (*number, host))
-            .collect();
-        let stats: Vec<_> = alive.iter().map(|(_, host)| host.peer.stats()).collect();
-        let swarm = self.tracker.stats();
-        let ms = |span: Option<Duration>| span.map(|span| span.as_secs_f64() * 1000.0);
-        let sum = |pick: fn(&peer::stats::Stats) -> u64| stats.iter().map(pick).sum::<u64>();
-        let received = sum(|s| total(&s.received_from_peers) + total(&s.received_from_seeders));
-        let duplicate =
-            sum(|s| s.received_from_peers.duplicate + s.received_from_seeders.duplicate);
-        let parity = sum(|s| s.received_from_peers.parity + s.received_from_seeders.parity);
-        let over_cap =
-            alive
-                .iter()
-                .filter(|(_, host)| host.upload_bps > 0)
-                .map(|(number, host)| {
-                    let allowed =
-                        host.upload_bps as f64 / 8.0 * self.now.since(host.started).as_secs_f64();
-                    self.network.sent(*number) as f64 / allowed.max(1.0)
-                });
-        Report {
-            trace_hash: format!("{:016x}", self.hash),
-            viewers: alive.len(),
-            playing: stats.iter().filter(|s| s.state == State::Playing).count(),
-            saved_ratio: swarm.saved_ratio.unwrap_or(0.0),
-            stalls: sum(|s| s.stalls),
-            lossless_share: stats.iter().filter(|s| s.stalls == 0).count() as f64
-                / stats.len().max(1) as f64,
-            lag_p50_ms: percentile(stats.iter().filter_map(|s| ms(s.lag_p50)).collect(), 0.5),
-            lag_p95_ms: percentile(stats.iter().filter_map(|s| ms(s.lag_p95)).collect(), 0.95),
-            startup_p50_ms: percentile(stats.iter().filter_map(|s| ms(s.startup)).collect(), 0.5),
-            startup_p95_ms: percentile(stats.iter().filter_map(|s| ms(s.startup)).collect(), 0.95),
-            duplicate_share: duplicate as f64 / received.max(1) as f64,
-            redundancy_share: parity as f64 / received.max(1) as f64,
-            upload_over_cap: over_cap.fold(0.0, f64::max),
-            relayed_stripes_max: stats.iter().map(|s| s.children.len()).max().unwrap_or(0),
-            events: self.events,
-        }
-    }
-}
-
-fn total(bytes: &overlay_core::wire::ByteCounts) -> u64 {
-    bytes.media + bytes.parity + bytes.duplicate + bytes.rescue + bytes.control
 }
 
 /// Uplinks in exactly their shares, in random order.
@@ -528,10 +611,4 @@ fn draw_uplinks(shares: &[(f64, u64)], peers: usize, random: &mut Random) -> Vec
         uplinks.swap(last, random.below(last as u64 + 1) as usize);
     }
     uplinks
-}
-
-fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let index = ((values.len() as f64 * share).ceil() as usize).max(1) - 1;
-    values.get(index).copied().unwrap_or(f64::NAN)
 }

@@ -1,0 +1,242 @@
+//! What came of a run.
+
+use std::time::Duration;
+
+use overlay_core::{
+    peer::stats::{State, Stats},
+    wire::ByteCounts,
+};
+
+use super::{Host, SEEDER, World, index};
+
+/// After a fault, survivors are watched for so long.
+const WATCHED: Duration = Duration::from_secs(60);
+
+/// What came of a run.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct Report {
+    /// Same scenario, same seed, same hash.
+    pub trace_hash: String,
+    /// Viewers alive at the end.
+    pub viewers: usize,
+    /// Of them, those whose player runs.
+    pub playing: usize,
+    /// 1 − bytes sent by the seeder / media bytes played.
+    pub saved_ratio: f64,
+    /// Stalls of those alive at the end.
+    pub stalls: u64,
+    /// Share of those alive at the end that never stalled.
+    pub lossless_share: f64,
+    /// Time played / time passed since each began, over those alive at the end.
+    pub continuity: f64,
+    /// Median over viewers of the median lag.
+    pub lag_p50_ms: f64,
+    /// 95th percentile over viewers of the 95th percentile of lag.
+    pub lag_p95_ms: f64,
+    /// Median of process start to first release.
+    pub startup_p50_ms: f64,
+    /// 95th percentile of it.
+    pub startup_p95_ms: f64,
+    /// Duplicates / all bytes received.
+    pub duplicate_share: f64,
+    /// Parity / all bytes received.
+    pub redundancy_share: f64,
+    /// Framing, acknowledgements, headers and messages / all bytes received.
+    pub control_share: f64,
+    /// The worst ratio, over peers, of what was sent to what was allowed.
+    pub upload_over_cap: f64,
+    /// The most stripes in which one viewer has children at the end.
+    pub relayed_stripes_max: usize,
+    /// Pieces that nobody signed, sent on by those who mean well.
+    pub bad_pieces_relayed: u64,
+    /// Viewers that mean well and were cut by somebody.
+    pub honest_cut: usize,
+    /// What became of the survivors in the minute after the last fault; none without one.
+    pub fault: Option<FaultReport>,
+    /// Events handled.
+    pub events: u64,
+}
+
+/// The minute after a fault, or what of it the run lasted.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct FaultReport {
+    /// Viewers that played when it struck and are still there.
+    pub survivors: usize,
+    /// Their stalls since.
+    pub stalls: u64,
+    /// The longest that any of them stood altogether, ms.
+    pub stall_ms_max: f64,
+    /// Share of them without a stall.
+    pub lossless_share: f64,
+    /// Time played / time passed, over all of them.
+    pub continuity: f64,
+    /// Bytes the seeder sent, in stream rates.
+    pub seeder_rate: f64,
+}
+
+impl World {
+    pub(super) fn report(&self) -> Report {
+        let alive: Vec<(u32, &Host)> = self
+            .hosts
+            .iter()
+            .filter(|(number, host)| **number != SEEDER && host.is_alive())
+            .map(|(number, host)| (*number, host))
+            .collect();
+        let honest: Vec<(u32, &Host)> = alive
+            .iter()
+            .filter(|(_, host)| !host.lies)
+            .copied()
+            .collect();
+        let stats: Vec<Stats> = honest.iter().map(|(_, host)| host.peer.stats()).collect();
+        let swarm = self.tracker_stats();
+        let sum = |pick: fn(&Stats) -> u64| stats.iter().map(pick).sum::<u64>();
+        let received = sum(|s| total(&s.received_from_peers) + total(&s.received_from_seeders));
+        let share = |part: u64| part as f64 / received.max(1) as f64;
+        let both = |pick: fn(&ByteCounts) -> u64| -> u64 {
+            stats
+                .iter()
+                .map(|s| pick(&s.received_from_peers) + pick(&s.received_from_seeders))
+                .sum()
+        };
+        let times = |pick: fn(&Stats) -> Option<Duration>, part: f64| {
+            let found = stats.iter().filter_map(pick);
+            percentile(found.map(ms).collect(), part)
+        };
+        Report {
+            trace_hash: format!("{:016x}", self.hash),
+            viewers: alive.len(),
+            playing: stats.iter().filter(|s| s.state == State::Playing).count(),
+            saved_ratio: swarm.saved_ratio.unwrap_or(0.0),
+            stalls: sum(|s| s.stalls),
+            lossless_share: stats.iter().filter(|s| s.stalls == 0).count() as f64
+                / stats.len().max(1) as f64,
+            continuity: self.continuity(&honest),
+            lag_p50_ms: times(|s| s.lag_p50, 0.5),
+            lag_p95_ms: times(|s| s.lag_p95, 0.95),
+            startup_p50_ms: times(|s| s.startup, 0.5),
+            startup_p95_ms: times(|s| s.startup, 0.95),
+            duplicate_share: share(both(|bytes| bytes.duplicate)),
+            redundancy_share: share(both(|bytes| bytes.parity)),
+            control_share: share(both(|bytes| bytes.control)),
+            upload_over_cap: alive
+                .iter()
+                .filter(|(_, host)| host.upload_bps > 0)
+                .map(|(number, host)| self.over_cap(*number, host))
+                .fold(0.0, f64::max),
+            relayed_stripes_max: stats.iter().map(|s| s.children.len()).max().unwrap_or(0),
+            bad_pieces_relayed: self.bad_relayed,
+            honest_cut: self.honest_cut(&stats),
+            fault: self.fault_report(),
+            events: self.events,
+        }
+    }
+
+    fn continuity(&self, hosts: &[(u32, &Host)]) -> f64 {
+        let (mut stood, mut passed) = (Duration::ZERO, Duration::ZERO);
+        for (_, host) in hosts {
+            let stats = host.peer.stats();
+            let Some(startup) = stats.startup else {
+                continue;
+            };
+            let span = self.now.since(host.started).saturating_sub(startup);
+            passed += span;
+            // A stall that goes on is counted by what was played instead.
+            let played = self.scenario.generation * stats.played as u32;
+            stood += span.saturating_sub(played).max(stats.stall_time);
+        }
+        1.0 - stood.as_secs_f64() / passed.as_secs_f64().max(1e-9)
+    }
+
+    fn over_cap(&self, number: u32, host: &Host) -> f64 {
+        let seconds = self.now.since(host.started).as_secs_f64();
+        let allowed = host.upload_bps as f64 / 8.0 * seconds;
+        self.network.sent(number) as f64 / allowed.max(1.0)
+    }
+
+    fn honest_cut(&self, stats: &[Stats]) -> usize {
+        let mut cut: Vec<u32> = stats
+            .iter()
+            .flat_map(|stats| stats.cut.iter().map(|peer| index(*peer)))
+            .filter(|number| self.hosts.get(number).is_some_and(|host| !host.lies))
+            .collect();
+        cut.sort_unstable();
+        cut.dedup();
+        cut.len()
+    }
+
+    /// Remembers where everyone stands as a fault strikes.
+    pub(super) fn mark(&mut self) {
+        let sent = self.network.sent(SEEDER);
+        self.struck = Some((self.now, sent));
+        for host in self.hosts.values_mut() {
+            host.marked = None;
+            host.ended = None;
+            if host.is_alive() && !host.lies {
+                let stats = host.peer.stats();
+                host.marked = (stats.state == State::Playing).then_some(stats);
+            }
+        }
+        let until = self.now + WATCHED;
+        self.at(until, super::Event::Watched);
+    }
+
+    /// The minute is over.
+    pub(super) fn watched(&mut self) {
+        let Some((since, sent)) = self.struck else {
+            return;
+        };
+        if self.now.since(since) < WATCHED {
+            return;
+        }
+        self.seeder_minute = Some(self.network.sent(SEEDER) - sent);
+        for host in self.hosts.values_mut() {
+            host.ended = host.marked.is_some().then(|| host.peer.stats());
+        }
+    }
+
+    fn fault_report(&self) -> Option<FaultReport> {
+        let (since, sent) = self.struck?;
+        let span = self.now.since(since).min(WATCHED);
+        let mut survivors = Vec::new();
+        for host in self.hosts.values().filter(|host| host.is_alive()) {
+            if let Some(then) = &host.marked {
+                let now = host.ended.clone().unwrap_or_else(|| host.peer.stats());
+                let mut stood = now.stall_time.saturating_sub(then.stall_time);
+                // One that goes on is not counted by the core yet.
+                if now.stalls > then.stalls && stood.is_zero() {
+                    stood = span;
+                }
+                survivors.push((now.stalls - then.stalls, stood));
+            }
+        }
+        let count = survivors.len().max(1) as f64;
+        let stood: Duration = survivors.iter().map(|(_, stood)| *stood).sum();
+        let bytes = self
+            .seeder_minute
+            .unwrap_or_else(|| self.network.sent(SEEDER) - sent);
+        let rate = self.scenario.bitrate_bps as f64 / 8.0 * span.as_secs_f64();
+        Some(FaultReport {
+            survivors: survivors.len(),
+            stalls: survivors.iter().map(|(stalls, _)| stalls).sum(),
+            stall_ms_max: survivors.iter().map(|(_, at)| ms(*at)).fold(0.0, f64::max),
+            lossless_share: survivors.iter().filter(|(stalls, _)| *stalls == 0).count() as f64
+                / count,
+            continuity: 1.0 - stood.as_secs_f64() / (span.as_secs_f64() * count).max(1e-9),
+            seeder_rate: bytes as f64 / rate.max(1.0),
+        })
+    }
+}
+
+fn ms(span: Duration) -> f64 {
+    span.as_secs_f64() * 1000.0
+}
+
+fn total(bytes: &ByteCounts) -> u64 {
+    bytes.media + bytes.parity + bytes.duplicate + bytes.rescue + bytes.control
+}
+
+fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let index = ((values.len() as f64 * share).ceil() as usize).max(1) - 1;
+    values.get(index).copied().unwrap_or(f64::NAN)
+}

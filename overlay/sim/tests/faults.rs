@@ -1,0 +1,152 @@
+//! A dozen viewers of 3 Mbit/s, 5 Mbit/s of uplink each and a seeder of three stream rates,
+//! and what befalls them: the swarm that is tested with real programs too, here twenty
+//! times each with another seed.
+
+use std::time::Duration;
+
+use sim::{Attack, Fault, How, Report, Scenario, What, Who, run};
+
+const SEEDS: std::ops::RangeInclusive<u64> = 1..=20;
+/// When the fault strikes: the last viewer came at 17 s.
+const STRIKES: Duration = Duration::from_secs(35);
+
+fn dozen() -> Scenario {
+    Scenario::dozen(5_000_000)
+}
+
+fn struck(by: What) -> Scenario {
+    Scenario {
+        faults: vec![Fault {
+            at: STRIKES,
+            what: by,
+        }],
+        ..dozen()
+    }
+}
+
+/// Runs it with every seed; whoever watched when it struck must lose nothing in the minute
+/// that follows.
+fn nobody_stalls(scenario: &Scenario) {
+    for seed in SEEDS {
+        let report = run(scenario, seed);
+        let fault = report.fault.expect("a fault struck");
+        assert!(fault.survivors > 0, "seed {seed}: {report:?}");
+        assert_eq!(fault.stalls, 0, "seed {seed}: {report:?}");
+        assert!(report.lag_p95_ms <= 2000.0, "seed {seed}: {report:?}");
+        assert!(report.upload_over_cap <= 1.0, "seed {seed}: {report:?}");
+    }
+}
+
+fn of_each(scenario: &Scenario) -> impl Iterator<Item = (u64, Report)> {
+    SEEDS.map(|seed| (seed, run(scenario, seed)))
+}
+
+#[test]
+fn three_relays_are_killed() {
+    nobody_stalls(&struck(What::Vanish(Who::Interior(3), How::Killed)));
+}
+
+#[test]
+fn three_relays_are_stopped_and_nothing_tells() {
+    nobody_stalls(&struck(What::Vanish(Who::Interior(3), How::Stopped)));
+}
+
+#[test]
+fn half_of_the_viewers_are_killed() {
+    nobody_stalls(&struck(What::Vanish(Who::Share(0.5), How::Killed)));
+}
+
+#[test]
+fn half_of_the_viewers_are_stopped() {
+    nobody_stalls(&struck(What::Vanish(Who::Share(0.5), How::Stopped)));
+}
+
+#[test]
+fn the_tracker_is_away_for_a_minute_and_relays_die_meanwhile() {
+    let relay = |at: u64, how: How| Fault {
+        at: Duration::from_secs(at),
+        what: What::Vanish(Who::Interior(1), how),
+    };
+    let mut scenario = struck(What::TrackerDown(Duration::from_secs(60)));
+    scenario.faults.push(relay(45, How::Killed));
+    scenario.faults.push(relay(60, How::Stopped));
+    scenario.duration = Duration::from_secs(125);
+    nobody_stalls(&scenario);
+}
+
+#[test]
+fn packets_are_lost_everywhere() {
+    let nothing = What::Vanish(Who::Share(0.0), How::Killed);
+    nobody_stalls(&Scenario {
+        loss: 0.02,
+        burst: 1.0,
+        ..struck(nothing)
+    });
+    nobody_stalls(&Scenario {
+        loss: 0.05,
+        burst: 1.0,
+        rtt: Duration::from_millis(100),
+        jitter: Duration::from_millis(30),
+        ..struck(nothing)
+    });
+}
+
+/// What the seeder had sent to some when it died is lost to others: one stall each, of the
+/// two seconds it was away and a tick.
+#[test]
+fn the_only_seeder_comes_back_within_two_seconds() {
+    for (seed, report) in of_each(&struck(What::SeederDown(Duration::from_secs(2)))) {
+        let fault = report.fault.expect("a fault struck");
+        assert_eq!(fault.survivors, 12, "seed {seed}: {report:?}");
+        assert!(fault.stall_ms_max <= 2050.0, "seed {seed}: {report:?}");
+        assert_eq!(report.playing, 12, "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
+fn the_other_half_does_not_notice_a_partition() {
+    for (seed, report) in of_each(&struck(What::Partition(0.5, Duration::from_secs(30)))) {
+        let fault = report.fault.expect("a fault struck");
+        assert!(fault.lossless_share >= 0.5, "seed {seed}: {report:?}");
+        // They have nothing to play while they are cut off, and resume within five seconds.
+        assert!(fault.stall_ms_max <= 35_000.0, "seed {seed}: {report:?}");
+        assert_eq!(report.playing, 12, "seed {seed}: {report:?}");
+    }
+}
+
+/// A minute of a dozen with 8 Mbit/s each, some of whom do not keep to the rules.
+fn attacked(attack: Attack) -> Scenario {
+    Scenario {
+        attack,
+        uplinks: vec![(1.0, 8_000_000)],
+        ..struck(What::Vanish(Who::Share(0.0), How::Killed))
+    }
+}
+
+#[test]
+fn four_of_twelve_pollute() {
+    let scenario = attacked(Attack {
+        polluters: 4.0 / 12.0,
+        free_riders: 0.0,
+    });
+    for (seed, report) in of_each(&scenario) {
+        let minute = report.fault.expect("a minute was measured");
+        assert_eq!(report.bad_pieces_relayed, 0, "seed {seed}: {report:?}");
+        assert_eq!(report.honest_cut, 0, "seed {seed}: {report:?}");
+        assert!(minute.continuity >= 0.95, "seed {seed}: {report:?}");
+    }
+}
+
+#[test]
+fn six_of_twelve_take_and_do_not_give() {
+    let scenario = attacked(Attack {
+        polluters: 0.0,
+        free_riders: 0.5,
+    });
+    for (seed, report) in of_each(&scenario) {
+        let minute = report.fault.expect("a minute was measured");
+        assert!(minute.survivors >= 11, "seed {seed}: {report:?}");
+        assert!(minute.continuity >= 0.99, "seed {seed}: {report:?}");
+        assert_eq!(report.honest_cut, 0, "seed {seed}: {report:?}");
+    }
+}
