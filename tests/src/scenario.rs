@@ -5,6 +5,7 @@ pub mod carried;
 pub mod cost;
 pub mod exact;
 pub mod load;
+pub mod vanish;
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! The measurements behind `bench/RESULTS.md`: `bench/run [exact] [carried] [swarm] [cost]`,
-//! all without a name. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
+//! The measurements behind `bench/RESULTS.md`: `bench/run [exact] [carried] [swarm] [cost]
+//! [kill3] [stop3] [kill6]`, all without a name. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
 
 use std::{
     fmt::Write as _,
@@ -11,9 +11,11 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::json;
-use tests::scenario::{Row, carried, cost, exact, load};
+use tests::scenario::{Row, carried, cost, exact, load, vanish};
 
-const ALL: [&str; 4] = ["exact", "carried", "swarm", "cost"];
+const ALL: [&str; 7] = [
+    "exact", "carried", "swarm", "cost", "kill3", "stop3", "kill6",
+];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -63,6 +65,23 @@ async fn measure(name: &str) -> Result<()> {
         }
         "cost" => {
             let report = cost::run(Duration::from_secs(30)).await?;
+            show(name, &report.rows(), &report)
+        }
+        "kill3" | "stop3" | "kill6" => {
+            let (vanish, relays) = if name == "kill6" {
+                (6, false)
+            } else {
+                (3, true)
+            };
+            let signal = if name == "stop3" { "STOP" } else { "KILL" };
+            let report = vanish::run(vanish::Plan {
+                viewers: 12,
+                vanish,
+                relays,
+                signal,
+                after: Duration::from_secs(60),
+            })
+            .await?;
             show(name, &report.rows(), &report)
         }
         _ => bail!("there is {}", ALL.join(", ")),
