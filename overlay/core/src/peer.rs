@@ -141,7 +141,9 @@ impl<S: Scheme> Peer<S> {
                 let seeder = self.links.is_seeder(peer);
                 self.counters.on_traffic(seeder, sent, received);
                 self.uplink.on_traffic(self.now, sent);
-                self.liveness.on_traffic(self.now, peer, sent, received);
+                if self.links.is_up(peer) {
+                    self.liveness.on_traffic(self.now, peer, sent, received);
+                }
             }
             Input::Http(bytes) => self.counters.http += bytes,
             Input::Epoch(epoch) => self.on_epoch(epoch),

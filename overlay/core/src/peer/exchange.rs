@@ -229,7 +229,8 @@ impl<S: Scheme> Peer<S> {
             Kind::Subscribe(subscribe) => self.on_subscribe(from, subscribe),
             Kind::Accept(accept) => {
                 if let Some(stripe) = wire::stripe_of(accept.stripe) {
-                    let actions = self.parents.on_accept(self.now, from, stripe);
+                    let actions =
+                        self.with_parents(|parents, view| parents.on_accept(view, from, stripe));
                     self.act(actions);
                 }
             }

@@ -18,6 +18,8 @@ const HAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// for five a second.
 const MAX_HEADER_REQUESTS: u32 = 40;
 const HEADER_REQUEST_SPAN: Duration = Duration::from_secs(2);
+/// More room than this does not make a neighbour a better parent: it is only what it says.
+const MAX_SPARE: u32 = 8;
 /// Cut peers remembered.
 const MAX_BANNED: usize = 1024;
 
@@ -134,7 +136,7 @@ impl Links {
                 let (_, have) = link.have.as_ref()?;
                 let carries = StripeSet::from_bits(have.relays).contains(stripe);
                 let fits = seeder || (carries && have.spare > 0);
-                fits.then_some((seeder, u32::MAX - have.spare, peer))
+                fits.then_some((seeder, MAX_SPARE - have.spare.min(MAX_SPARE), peer))
             })
             .collect();
         found.sort_unstable();

@@ -116,19 +116,17 @@ impl Parents {
     /// A parent accepted.
     pub(super) fn on_accept(
         &mut self,
-        now: Instant,
+        view: View<'_>,
         peer: PeerId,
         stripe: StripeId,
     ) -> Vec<Action> {
-        self.slots.get_mut(&stripe).map_or_else(
-            || {
-                vec![Action::Unsubscribe {
-                    parent: peer,
-                    stripe,
-                }]
-            },
-            |slot| slot.on_accept(now, peer),
-        )
+        let Some(slot) = self.slots.get_mut(&stripe) else {
+            return vec![Action::Unsubscribe {
+                parent: peer,
+                stripe,
+            }];
+        };
+        slot.on_accept(view, peer)
     }
 
     /// A parent refused, or will be one no longer.

@@ -202,6 +202,8 @@ impl<S: Scheme> Peer<S> {
         } else {
             from_sequence
         };
+        // What was forgotten cannot be sent, and must not be looked for one by one.
+        let from_sequence = from_sequence.max(self.window.floor());
         let Some(newest) = self
             .window
             .newest()

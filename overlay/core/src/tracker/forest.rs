@@ -135,6 +135,10 @@ impl Forest {
     /// Remembers that this did not work, for a while.
     pub(super) fn note_failure(&mut self, child: PeerId, parent: PeerId, until: Instant) {
         if let Some(node) = self.nodes.get_mut(&child) {
+            if let Some((_, known)) = node.failed.iter_mut().find(|(peer, _)| *peer == parent) {
+                *known = until.max(*known);
+                return;
+            }
             if node.failed.len() == MAX_FAILED {
                 node.failed.remove(0);
             }

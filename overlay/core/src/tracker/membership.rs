@@ -80,6 +80,13 @@ impl Members {
         self.members.get_mut(&peer)
     }
 
+    /// Takes everyone as just heard.
+    pub(super) fn hear_all(&mut self, now: Instant) {
+        for member in self.members.values_mut() {
+            member.heard = now;
+        }
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = (PeerId, &Member)> {
         self.members.iter().map(|(peer, member)| (*peer, member))
     }

@@ -474,6 +474,10 @@ impl Placement {
             .filter(|(other, node)| {
                 *other != peer && *other != parent && node.interior.contains(stripe)
             })
+            .filter(|(other, node)| {
+                let mine = self.forest.get(peer);
+                !node.has_failed(peer) && !mine.is_some_and(|mine| mine.has_failed(*other))
+            })
             .filter(|(other, _)| !self.forest.is_below(*other, peer, stripe))
             .map(|(other, node)| (usize::MAX - node.free(), other))
             .collect();

@@ -15,6 +15,8 @@ const PARTNERS: usize = 8;
 const RESCUED: usize = 200;
 /// A plan is repeated when it was not reported to have come true within this.
 const PATIENCE: Duration = Duration::from_millis(2500);
+/// More than this nobody is believed to offer: it would spoil what is planned for others.
+const MAX_UPLOAD_BPS: u64 = 1_000_000_000;
 /// The rate changed so much that slots are counted anew.
 const RATE_CHANGE: f64 = 0.04;
 /// A broadcast is planned for at least this rate, until it was measured.
@@ -100,7 +102,8 @@ impl Tracker {
         };
         state.peer = Some(peer);
         let grant = state.grant;
-        let upload_bps = if grant.may_share { join.upload_bps } else { 0 };
+        let offered = join.upload_bps.min(MAX_UPLOAD_BPS);
+        let upload_bps = if grant.may_share { offered } else { 0 };
         let member = Member {
             session,
             heard: self.now,
@@ -141,7 +144,8 @@ impl Tracker {
         let waiting = waiting.filter(|(_, member)| member.status.played == 0);
         let free = self.placement.free_slots();
         let edge_bps = stream.rate_bps / u64::from(stream.k.max(1));
-        (free as u64 * edge_bps / (waiting.count().max(1) as u64)).max(1)
+        let spare = (free as u64).saturating_mul(edge_bps);
+        (spare / waiting.count().max(1) as u64).max(1)
     }
 
     /// A seeder's name is known to all: a viewer that took it first has to go.

@@ -1,7 +1,8 @@
 //! What members say of each other, and what the tracker makes of it.
 //!
-//! The one rule: nobody is put out on others' word. Who is blamed may lose its children, and
-//! the pair is kept apart; it plays on, so that liars gain nothing but a parent less.
+//! The one rule: nobody is put out on others' word. Who complains is kept apart from whom it
+//! complains of; who is blamed by several loses its children, and plays on. Two who lie
+//! together can make a leaf of a relay they were named to, and no more.
 
 use std::time::Duration;
 
@@ -169,9 +170,13 @@ impl Tracker {
     /// Members that have said nothing for long are taken out of the plan until they speak.
     pub(super) fn notice_silence(&mut self) {
         let now = self.now;
+        if now.since(self.settled) >= SILENT / 2 {
+            // We ourselves were held up, and what members said meanwhile is still unread.
+            self.members.hear_all(now);
+        }
         let silent: Vec<PeerId> = self
             .members
-            .iter()
+            .viewers()
             .filter(|(_, member)| !member.quiet && now.since(member.heard) >= SILENT)
             .map(|(peer, _)| peer)
             .collect();

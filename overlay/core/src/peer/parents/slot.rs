@@ -177,7 +177,7 @@ impl Slot {
         actions
     }
 
-    pub(super) fn on_accept(&mut self, now: Instant, peer: PeerId) -> Vec<Action> {
+    pub(super) fn on_accept(&mut self, view: View<'_>, peer: PeerId) -> Vec<Action> {
         if self.parent() == Some(peer) {
             return Vec::new();
         }
@@ -187,26 +187,32 @@ impl Slot {
         // With a parent in place the move waits for the new one's first piece.
         if let Some(attempt) = self.attempt.as_mut().filter(|_| self.current.is_some()) {
             attempt.accepted = true;
-            attempt.deadline = now + FIRST_PIECE;
+            attempt.deadline = view.now + FIRST_PIECE;
             return Vec::new();
         }
-        self.switch(peer, 0)
+        let actions = self.switch(peer, 0);
+        // It owes what comes from now on: nothing at all while the broadcast stands.
+        if let Some(current) = &mut self.current {
+            current.newest = view.newest.unwrap_or(0);
+        }
+        actions
     }
 
     pub(super) fn on_piece(&mut self, peer: PeerId, sequence: u64) -> Vec<Action> {
         if let Some(current) = self.current.as_mut().filter(|current| current.peer == peer) {
             current.delivered = true;
-            if sequence > current.newest {
-                current.overdue = None;
-                current.newest = sequence;
-                current.excused = None;
-                self.tried.clear();
+            if sequence <= current.newest {
+                return Vec::new();
             }
+            current.newest = sequence;
+            current.excused = None;
+            self.tried.clear();
             // It lives after all, and who was asked in its stead is not needed.
-            if std::mem::take(&mut current.doubted)
-                && let Some(attempt) = self.attempt.take()
-            {
-                return vec![self.unsubscribe(attempt.peer)];
+            if std::mem::take(&mut current.doubted) {
+                self.lost.clear();
+                if let Some(attempt) = self.attempt.take() {
+                    return vec![self.unsubscribe(attempt.peer)];
+                }
             }
             return Vec::new();
         }

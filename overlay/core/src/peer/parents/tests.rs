@@ -28,7 +28,7 @@ impl Story {
             story.liveness.on_heard(at(0), peer);
         }
         story.place(at(0), A, backups);
-        story.parents.on_accept(at(1), A, stripe());
+        story.accept(at(1), 0, A);
         story.piece(at(100), A, 1);
         story
     }
@@ -41,6 +41,12 @@ impl Story {
             interior: false,
         };
         self.parents.place(now, &place, |_| true)
+    }
+
+    fn accept(&mut self, now: Instant, newest: u64, parent: PeerId) -> Vec<Action> {
+        self.decide(now, newest, |parents, view| {
+            parents.on_accept(view, parent, stripe())
+        })
     }
 
     fn piece(&mut self, now: Instant, from: PeerId, sequence: u64) -> Vec<Action> {
@@ -89,7 +95,7 @@ fn subscribes_to(peer: PeerId) -> impl Fn(&&(u64, Action)) -> bool {
 fn a_move_keeps_the_old_parent_until_the_new_one_delivers() {
     let mut story = Story::with_parent(&[]);
     story.place(at(150), B, &[]);
-    assert!(story.parents.on_accept(at(160), B, stripe()).is_empty());
+    assert!(story.accept(at(160), 1, B).is_empty());
     assert_eq!(story.parents.of(stripe()), Some(A));
     let actions = story.piece(at(170), B, 3);
     let unsubscribe = Action::Unsubscribe {
@@ -108,7 +114,7 @@ fn a_lost_parent_is_followed_by_its_backup_and_told_of_when_that_delivers() {
         matches!(actions[..], [Action::Subscribe { parent: B, .. }]),
         "{actions:?}"
     );
-    let actions = story.parents.on_accept(at(210), B, stripe());
+    let actions = story.accept(at(210), 1, B);
     let dead = Action::Detached {
         parent: A,
         stripe: stripe(),
@@ -129,8 +135,8 @@ fn a_silent_parent_is_doubted_and_keeps_its_place_until_another_delivers() {
         .0;
     assert!((600..=900).contains(&asked), "after {asked} ms");
     assert_eq!(story.parents.of(stripe()), Some(A));
-    story.parents.on_accept(at(1000), B, stripe());
-    story.piece(at(1010), B, 4);
+    story.accept(at(1000), 4, B);
+    story.piece(at(1010), B, 5);
     assert_eq!(story.parents.of(stripe()), Some(B));
 }
 
@@ -153,6 +159,17 @@ fn nothing_is_wrong_while_the_broadcast_stands() {
     let mut story = Story::with_parent(&[B]);
     for now in (200..9000).step_by(50) {
         assert!(story.decide(at(now), 2, Parents::tick).is_empty());
+    }
+}
+
+#[test]
+fn a_new_parent_owes_nothing_while_the_broadcast_stands() {
+    let mut story = Story::with_parent(&[B]);
+    story.decide(at(200), 100, |parents, view| parents.on_link_down(view, A));
+    story.accept(at(210), 100, B);
+    for now in (250..9000).step_by(50) {
+        story.liveness.on_heard(at(now), B);
+        assert!(story.decide(at(now), 100, Parents::tick).is_empty());
     }
 }
 
