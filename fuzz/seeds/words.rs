@@ -104,7 +104,6 @@ fn reliable() -> Vec<Vec<u8>> {
             stripe,
             from_sequence: 1,
             interior: true,
-            soon_ms: 1000,
             planned: true,
         }),
         Kind::Accept(control::Accept { stripe }),
@@ -118,6 +117,8 @@ fn reliable() -> Vec<Vec<u8>> {
             newest: 6,
             relays: 0b1010,
             spare: 3,
+            stripes: 0b1111,
+            spare_kbps: 1500,
         }),
         Kind::Late(control::Late { stripe: 3 }),
         Kind::Pull(control::Pull {
@@ -126,6 +127,7 @@ fn reliable() -> Vec<Vec<u8>> {
             count: 3,
             within_ms: 400,
             header: true,
+            catch_up: true,
         }),
         Kind::Busy(control::Busy { sequence }),
         Kind::HeaderRequest(control::HeaderRequest { sequence }),
@@ -187,7 +189,6 @@ fn from_tracker() -> Vec<Vec<u8>> {
             seeders: vec![2],
             stream: Some(stream()),
             no_sharing: false,
-            spare_bps: 5_000_000,
         }),
         from_tracker::Kind::Introduce(wire::Introduce {
             partners: vec![2, 3],

@@ -29,7 +29,7 @@ use counters::{Counters, PieceCount};
 use links::Links;
 use liveness::Liveness;
 use parents::{Parents, View};
-use playout::{Decision, Phase, Playout};
+use playout::{Decision, Outlook, Phase, Playout};
 use pull::Pull;
 use rate::StreamRate;
 use stats::{State, Stats};
@@ -226,6 +226,9 @@ impl<S: Scheme> Peer<S> {
             && self.window.newest().is_some();
         self.next_tick = self.now + if starting { EAGER_TICK } else { TICK };
         self.forget_old();
+        let stripe_bytes = self.rate.stripe_bytes().unwrap_or(0);
+        self.uplink
+            .commit(self.children.edges() as f64 * stripe_bytes as f64);
         self.let_mute_children_go();
         self.tell_have_now_and_then();
         if self.config.role == Role::Seeder {
@@ -256,7 +259,13 @@ impl<S: Scheme> Peer<S> {
     /// Runs the player.
     fn play(&mut self) {
         loop {
-            let decisions = self.playout.poll(self.now, &self.window, &self.clock);
+            let outlook = Outlook {
+                interval: self.rate.interval(),
+                fetched_per_s: self.pull.fetched_per_s(self.now),
+            };
+            let decisions = self
+                .playout
+                .poll(self.now, &self.window, &self.clock, outlook);
             if decisions.is_empty() {
                 return;
             }

@@ -112,7 +112,6 @@ fn subscriptions() -> impl Strategy<Value = Kind> {
             stripe,
             from_sequence,
             interior,
-            soon_ms: 1000,
             planned: true,
         })
     })
@@ -128,6 +127,8 @@ fn haves() -> impl Strategy<Value = Kind> {
             newest,
             relays: 0b1010,
             spare: 3,
+            stripes: 0b1111,
+            spare_kbps: 1500,
         })
     })
 }
@@ -148,6 +149,7 @@ fn pulls() -> impl Strategy<Value = Kind> {
                 count,
                 within_ms,
                 header,
+                catch_up: header,
             })
         })
 }
@@ -268,7 +270,6 @@ fn from_tracker() -> impl Strategy<Value = FromTracker> {
             seeders,
             stream,
             no_sharing: true,
-            spare_bps: 5_000_000,
         })
     });
     let refused = (any::<i32>(), ".{0,40}")
@@ -408,14 +409,12 @@ fn fields_out_of_bounds_are_refused() {
             stripe,
             from_sequence: 0,
             interior: false,
-            soon_ms: 1000,
             planned: true,
         }),
         Kind::Subscribe(control::Subscribe {
             stripe: 0,
             from_sequence: sequence,
             interior: false,
-            soon_ms: 1000,
             planned: true,
         }),
         Kind::Busy(control::Busy { sequence }),
@@ -427,6 +426,8 @@ fn fields_out_of_bounds_are_refused() {
             newest: 2,
             relays: 0b1010,
             spare: 3,
+            stripes: 0b1111,
+            spare_kbps: 1500,
         }),
         Kind::Have(control::Have {
             from: 0,
@@ -435,6 +436,8 @@ fn fields_out_of_bounds_are_refused() {
             newest: 50,
             relays: 0b1010,
             spare: 3,
+            stripes: 0b1111,
+            spare_kbps: 1500,
         }),
         Kind::Pull(control::Pull {
             sequence: 1,
@@ -442,6 +445,7 @@ fn fields_out_of_bounds_are_refused() {
             count: stripe + 1,
             within_ms: 1,
             header: false,
+            catch_up: true,
         }),
     ];
     for control in wrong.map(Control::from) {

@@ -21,6 +21,9 @@ pub struct Scenario {
     pub delay: Duration,
     /// What viewers offer: (share of viewers, bits a second).
     pub uplinks: Vec<(f64, u64)>,
+    /// Instead of `uplinks` where it is not empty: what they offer in order of arrival, over
+    /// and over.
+    pub uplinks_in_turn: Vec<u64>,
     /// What the seeder may send, bits a second.
     pub seeder_bps: u64,
     /// Mean round trip between two peers; each pair has its own, half to one and a half.
@@ -57,6 +60,7 @@ impl Default for Scenario {
                 (0.20, 11_000_000),
                 (0.30, 15_000_000),
             ],
+            uplinks_in_turn: Vec::new(),
             seeder_bps: 40_000_000,
             rtt: Duration::from_millis(80),
             jitter: Duration::ZERO,

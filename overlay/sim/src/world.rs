@@ -184,7 +184,7 @@ impl World {
         let mut random = Random::new(seed);
         let mut network = Network::new(&scenario, random.next());
         network.add(scenario.seeder_bps);
-        let uplinks = draw_uplinks(&scenario.uplinks, scenario.peers, &mut random);
+        let uplinks = draw_uplinks(&scenario, &mut random);
         uplinks.iter().for_each(|upload| network.add(*upload));
         let tracker_seed = random.next();
         let mut world = Self {
@@ -597,7 +597,12 @@ impl World {
 }
 
 /// Uplinks in exactly their shares, in random order.
-fn draw_uplinks(shares: &[(f64, u64)], peers: usize, random: &mut Random) -> Vec<u64> {
+fn draw_uplinks(scenario: &Scenario, random: &mut Random) -> Vec<u64> {
+    let (shares, peers) = (&scenario.uplinks, scenario.peers);
+    if !scenario.uplinks_in_turn.is_empty() {
+        let in_turn = scenario.uplinks_in_turn.iter().cycle();
+        return in_turn.take(peers).copied().collect();
+    }
     let at = |index: usize| {
         let mut left = (index as f64 + 0.5) / peers as f64;
         let found = shares.iter().find(|(share, _)| {

@@ -13,6 +13,7 @@ fn two_hundred_viewers_carry_a_broadcast() {
     assert!(report.saved_ratio >= 0.95, "{report:?}");
     assert!(report.duplicate_share <= 0.02, "{report:?}");
     assert!(report.upload_over_cap <= 1.0, "{report:?}");
+    assert!(report.startup_p50_ms <= 800.0, "{report:?}");
 }
 
 /// Nine viewers with 5 Mbit/s each and a seeder of two stream rates carry twelve: supply is
@@ -35,6 +36,27 @@ fn a_scarce_swarm_saves_what_its_seeder_cannot_send() {
         assert_eq!(report.playing, 12, "{report:?}");
         assert!(report.saved_ratio >= 0.80, "{report:?}");
         assert!(report.relayed_stripes_max <= 3, "{report:?}");
+        assert!(report.upload_over_cap <= 1.0, "{report:?}");
+    }
+}
+
+/// Supply is an eighth above demand, since every fourth viewer shares nothing, and newcomers
+/// need the past on top of it: they come in every phase of the GOP, begin within a second,
+/// and nobody else pays for it.
+#[test]
+fn newcomers_begin_within_a_second_where_uplink_is_scarce() {
+    let scenario = Scenario {
+        arrivals: Duration::from_millis(20_400),
+        uplinks_in_turn: vec![5_000_000, 5_000_000, 5_000_000, 0],
+        seeder_bps: 6_300_000,
+        duration: Duration::from_secs(50),
+        ..Scenario::dozen(5_000_000)
+    };
+    for seed in 1..=6 {
+        let report = run(&scenario, seed);
+        assert_eq!(report.playing, 12, "{report:?}");
+        assert_eq!(report.stalls, 0, "seed {seed}: {report:?}");
+        assert!(report.startup_p50_ms <= 1000.0, "seed {seed}: {report:?}");
         assert!(report.upload_over_cap <= 1.0, "{report:?}");
     }
 }

@@ -12,7 +12,7 @@ use crate::{
 
 /// A header is missed when a piece has waited for it so long.
 const HEADER_PATIENCE: Duration = Duration::from_millis(40);
-/// A newcomer lets its parents resend their stripes for so long before it pulls.
+/// A newcomer lets its parents resend the newest generation for so long before it pulls.
 const BACKFILL_PATIENCE: Duration = Duration::from_millis(400);
 /// What a partner has is asked again after this, while the player waits to begin.
 const HAVE_LIFE: Duration = Duration::from_millis(800);
@@ -71,9 +71,11 @@ impl<S: Scheme> Peer<S> {
             links: &self.links,
             from: from.max(self.window.floor()),
             starting,
+            joined: self.playout.joined(),
             patient_until: self.backfilled_by(),
             healthy: self.parents.healthy(),
             n: self.rate.shape().map_or(20, |(_, n)| n),
+            piece_len: self.rate.piece_len(),
         };
         let asks = self.pull.tick(self.now, &view, &mut self.random);
         for ask in asks {
@@ -83,6 +85,7 @@ impl<S: Scheme> Peer<S> {
                 count: ask.count as u32,
                 within_ms: ask.within.as_millis() as u32,
                 header: ask.header,
+                catch_up: ask.catch_up,
             };
             self.send_control(ask.to, Kind::Pull(pull));
         }
@@ -101,7 +104,7 @@ impl<S: Scheme> Peer<S> {
     /// Where a newcomer begins: at the latest keyframe that is due, as its partners know it,
     /// unless the headers it has tell already.
     pub(super) fn entry_of_partners(&mut self, own: Option<u64>) -> Option<u64> {
-        let soon = self.now + self.playout.soon();
+        let soon = self.now + super::playout::USUAL_DELAY;
         let due_of = |sequence: u64| {
             let facts = self.window.get(sequence)?.facts()?;
             super::playout::due(facts, &self.clock)
@@ -162,8 +165,18 @@ impl<S: Scheme> Peer<S> {
             newest: self.window.newest().unwrap_or(0),
             relays: self.relayed().bits(),
             spare: self.spare() as u32,
+            stripes: self.received_stripes().bits(),
+            spare_kbps: (self.uplink.spare() * 8.0 / 1000.0).ceil() as u32,
         };
         self.send_control(to, Kind::Have(have));
+    }
+
+    /// The stripes whose pieces come here.
+    fn received_stripes(&self) -> StripeSet {
+        if self.config.role == Role::Seeder {
+            return StripeSet::all(self.rate.shape().map_or(0, |(_, n)| n));
+        }
+        self.parents.healthy()
     }
 
     /// The stripes in which others may become children without the tracker's word.

@@ -24,6 +24,10 @@ impl<S: Scheme> Peer<S> {
             self.send(peer, Message::Epoch(epoch));
         }
         self.tell_have(peer);
+        if let Some(newest) = self.window.newest() {
+            // With it a newcomer knows the time and the shape of the broadcast.
+            self.send_header(peer, newest);
+        }
         let actions = self.parents.on_link_up(self.now, peer);
         self.act(actions);
     }

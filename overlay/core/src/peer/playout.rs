@@ -1,6 +1,9 @@
 //! The player every viewer runs: a generation is due at its ingest stamp + D; one that
 //! cannot be decoded then is a stall, after which playing goes on at the next keyframe that
 //! is whole, and never slips later for good.
+//!
+//! Who begins does not wait for a keyframe to be due: it plays the newest one it has whole
+//! at once, and what follows slower, until it is D behind (`playout/begin.rs`).
 
 use std::time::Duration;
 
@@ -9,19 +12,17 @@ use stripe::Flags;
 use super::{clock::WallClock, window::Window};
 use crate::{Instant, Scheme};
 
-/// Playing begins when so much of what comes next is whole too: two generations, in whose
-/// time the pulls for the rest are answered.
-const LEAD: Duration = Duration::from_millis(600);
+mod begin;
 
-/// A keyframe that is due so soon is a better beginning than the one before it, unless the
-/// tracker tells how much there is to fetch that with.
+/// After a stall, a keyframe that is due so soon is a better beginning than the one before
+/// it, which is due.
 const SOON: Duration = Duration::from_millis(1000);
-/// The least of it: beginning itself takes so long.
-const MIN_SOON: Duration = Duration::from_millis(300);
-/// From keyframe to keyframe, as broadcasters are told to set it.
-const USUAL_GOP: Duration = Duration::from_secs(2);
 /// The play-out delay unless the headers say otherwise.
-const USUAL_DELAY: Duration = Duration::from_millis(1800);
+pub(super) const USUAL_DELAY: Duration = Duration::from_millis(1800);
+/// The pace of who is not yet D behind: adaptive play-out keeps speech and motion pleasant
+/// down to three quarters (Kalman, Steinbach, Girod, "Adaptive media playout for low-delay
+/// video streaming", 2004).
+const SLOW: f64 = 0.75;
 
 /// Where the player stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +45,17 @@ pub(super) struct Playout {
     joined: Option<u64>,
     /// The last one released.
     last: Option<Flags>,
-    soon: Duration,
+    /// While it plays slower: since when, and the ingest stamp it began with.
+    slow: Option<(Instant, u64)>,
+}
+
+/// What is to be expected.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlook {
+    /// From one generation to the next.
+    pub(super) interval: Duration,
+    /// Pieces of the past that partners send, a second.
+    pub(super) fetched_per_s: f64,
 }
 
 /// What the player decided.
@@ -73,7 +84,7 @@ impl Default for Playout {
             phase: Phase::Starting,
             joined: None,
             last: None,
-            soon: SOON,
+            slow: None,
         }
     }
 }
@@ -88,20 +99,9 @@ impl Playout {
         self.last.is_some_and(|flags| flags.has(Flags::PAUSE))
     }
 
-    /// How soon a keyframe must be due to be a better beginning than the one before.
-    pub(super) fn soon(&self) -> Duration {
-        self.soon
-    }
-
-    /// So much can be sent to who comes now. When a keyframe is due in `w`, the one before
-    /// it is D − w + GOP old, and the media since then take (D − w + GOP) · rate / spare to
-    /// fetch: `soon` is the w at which both take as long.
-    pub(super) fn on_spare(&mut self, rate_bps: u64, spare_bps: u64) {
-        if spare_bps > 0 {
-            let share = rate_bps as f64 / spare_bps as f64;
-            let soon = (USUAL_DELAY + USUAL_GOP).mul_f64(share / (1.0 + share));
-            self.soon = soon.clamp(MIN_SOON, USUAL_DELAY);
-        }
+    /// The newest generation there was when the peer came.
+    pub(super) fn joined(&self) -> Option<u64> {
+        self.joined
     }
 
     /// A released generation did not decode: as if it had been missing.
@@ -115,13 +115,14 @@ impl Playout {
         now: Instant,
         window: &Window<S>,
         clock: &WallClock,
+        outlook: Outlook,
     ) -> Vec<Decision> {
         self.joined = self.joined.or(window.newest());
         match self.phase {
-            Phase::Starting => self.start(now, window, clock, 0),
+            Phase::Starting => self.begin(now, window, clock, outlook, 0),
             Phase::Playing(next) => self.play(now, window, clock, next),
             Phase::Stalled(missed, at) => {
-                let mut decisions = self.start(now, window, clock, missed + 1);
+                let mut decisions = self.begin(now, window, clock, outlook, missed + 1);
                 if let Some(Decision::Release { sequence, .. }) = decisions.first() {
                     let resume = Decision::Resume {
                         after: now.since(at),
@@ -138,9 +139,14 @@ impl Playout {
     /// When something will be due; `None` while nothing is known to come.
     pub(super) fn next<S: Scheme>(&self, window: &Window<S>, clock: &WallClock) -> Option<Instant> {
         match self.phase {
-            Phase::Playing(next) => window
-                .range(next..)
-                .find_map(|(_, generation)| due(generation.facts()?, clock)),
+            Phase::Playing(next) => window.range(next..).find_map(|(_, generation)| {
+                let facts = generation.facts()?;
+                if generation.complete.is_some() {
+                    self.release_at(facts, clock)
+                } else {
+                    due(facts, clock)
+                }
+            }),
             // Beginning depends on arrivals; the keyframe that comes due is met by ticks.
             _ => None,
         }
@@ -155,100 +161,21 @@ impl Playout {
     ) -> Option<u64> {
         match self.phase {
             Phase::Playing(next) => Some(next),
-            Phase::Starting => self.entry(now, window, clock, 0),
-            Phase::Stalled(missed, _) => self.entry(now, window, clock, missed + 1),
+            Phase::Starting => entry(now + USUAL_DELAY, window, clock, 0),
+            Phase::Stalled(missed, _) => entry(now + SOON, window, clock, missed + 1),
             Phase::Ended => None,
         }
     }
 
-    /// The keyframe to begin with: the latest that is due, or the next one when it will be
-    /// due before the older one's chain could be fetched.
-    fn entry<S: Scheme>(
-        &self,
-        now: Instant,
-        window: &Window<S>,
-        clock: &WallClock,
-        from: u64,
-    ) -> Option<u64> {
-        let mut entry = None;
-        for (sequence, generation) in window.range(from..) {
-            let Some(facts) = generation.facts() else {
-                continue;
-            };
-            if !facts.flags.has(Flags::KEYFRAME) {
-                continue;
-            }
-            if entry.is_some() && due(facts, clock)? > now + self.soon {
-                break;
-            }
-            entry = Some(sequence);
-        }
-        entry
-    }
-
-    fn start<S: Scheme>(
-        &mut self,
-        now: Instant,
-        window: &Window<S>,
-        clock: &WallClock,
-        from: u64,
-    ) -> Vec<Decision> {
-        let mut chain: Option<std::ops::Range<u64>> = None;
-        for (sequence, generation) in window.range(from..) {
-            let Some(facts) = generation.facts() else {
-                chain = None;
-                continue;
-            };
-            if due(facts, clock).is_none_or(|due| due > now) {
-                break;
-            }
-            if facts.flags.has(Flags::END) {
-                self.phase = Phase::Ended;
-                return vec![Decision::End];
-            }
-            let whole = generation.complete.is_some();
-            chain = match chain {
-                _ if whole && facts.flags.has(Flags::KEYFRAME) => Some(sequence..sequence + 1),
-                Some(chain) if whole && chain.end == sequence => Some(chain.start..sequence + 1),
-                _ => None,
-            };
-        }
-        let Some(chain) = chain else {
-            return Vec::new();
+    /// When a generation that is there is released: when it is due, or sooner for who has
+    /// just begun.
+    fn release_at(&self, facts: &crate::Facts, clock: &WallClock) -> Option<Instant> {
+        let due = due(facts, clock)?;
+        let Some((since, stamp_us)) = self.slow else {
+            return Some(due);
         };
-        let last = chain.end - 1;
-        if !self.has_lead(now, window, clock, chain.end) {
-            return Vec::new();
-        }
-        let decisions = chain
-            .clone()
-            .map(|sequence| Decision::Release {
-                sequence,
-                pre_roll: true,
-                discontinuity: sequence == chain.start,
-            })
-            .collect();
-        self.went(last, window);
-        decisions
-    }
-
-    /// Whether what is due next is there already, and with it everything from before the
-    /// peer came, so that beginning is not followed by a stall.
-    fn has_lead<S: Scheme>(
-        &self,
-        now: Instant,
-        window: &Window<S>,
-        clock: &WallClock,
-        next: u64,
-    ) -> bool {
-        let before = self.joined.map_or(0, |joined| joined + 2);
-        window
-            .range(next..)
-            .take_while(|(sequence, generation)| {
-                let due = generation.facts().and_then(|facts| due(facts, clock));
-                *sequence < before || due.is_none_or(|due| due <= now + LEAD)
-            })
-            .all(|(_, generation)| generation.complete.is_some())
+        let media = Duration::from_micros(facts.ingest_stamp_us.saturating_sub(stamp_us));
+        Some(due.min(since + media.div_f64(SLOW)))
     }
 
     fn play<S: Scheme>(
@@ -263,8 +190,15 @@ impl Playout {
         }) else {
             return Vec::new();
         };
-        if due(facts, clock).is_none_or(|due| due > now) {
+        let there = whole && sequence == next;
+        let (Some(at), Some(due)) = (self.release_at(facts, clock), due(facts, clock)) else {
             return Vec::new();
+        };
+        if now < if there { at } else { due } {
+            return Vec::new();
+        }
+        if due <= now {
+            self.slow = None;
         }
         if sequence == next && facts.flags.has(Flags::END) {
             self.phase = Phase::Ended;
@@ -289,6 +223,24 @@ impl Playout {
             .and_then(|generation| generation.facts())
             .map(|facts| facts.flags);
     }
+}
+
+/// The keyframe to begin with: the latest that is due by then, or else the first there is.
+fn entry<S: Scheme>(by: Instant, window: &Window<S>, clock: &WallClock, from: u64) -> Option<u64> {
+    let mut entry = None;
+    for (sequence, generation) in window.range(from..) {
+        let Some(facts) = generation.facts() else {
+            continue;
+        };
+        if !facts.flags.has(Flags::KEYFRAME) {
+            continue;
+        }
+        if entry.is_some() && due(facts, clock)? > by {
+            break;
+        }
+        entry = Some(sequence);
+    }
+    entry
 }
 
 /// When a generation is due, on the host's clock.

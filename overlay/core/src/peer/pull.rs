@@ -1,10 +1,14 @@
 //! Asks partners for what push did not bring in time, each time a different one, and in the
-//! last moment a seeder.
+//! last moment a seeder; and for what a newcomer needs of before it came (`pull/catch_up.rs`).
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{clock::WallClock, links::Links, playout::due, window::Window};
 use crate::{Instant, PeerId, Random, Scheme, StripeId, StripeSet};
+
+mod catch_up;
+
+use catch_up::Fetched;
 
 /// Added to one's own 95th percentile of arrival before asking (overlay design, "Pull").
 const PATIENCE: Duration = Duration::from_millis(150);
@@ -22,6 +26,8 @@ const MAX_REST: Duration = Duration::from_millis(640);
 const UNHURRIED: Duration = Duration::from_millis(1500);
 /// So near to its deadline a generation is asked of a seeder.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
+/// So near to its deadline, what is being caught up with is asked of everyone.
+const PRESSING: Duration = Duration::from_millis(600);
 /// Pieces under way from one partner.
 const MAX_PER_PARTNER: usize = 12;
 /// Pieces of one generation asked of one partner at a time, so that several share the load.
@@ -38,11 +44,10 @@ pub(super) struct Pull {
     /// Partners that said they are busy: until when they are left alone, and for how long
     /// that was.
     busy: BTreeMap<PeerId, (Instant, Duration)>,
-    /// Questions that may be asked now, and as of when.
-    allowed: f64,
-    allowed_at: Instant,
+    questions: Allowance,
     /// Estimate of the 95th percentile of ingest stamp → whole, seconds.
     arrival_p95: f64,
+    fetched: Fetched,
 }
 
 #[derive(Debug)]
@@ -51,8 +56,49 @@ struct Request {
     stripes: StripeSet,
     count: usize,
     deadline: Instant,
+    catch_up: bool,
     /// Answered with `Busy`, or not in time: not to be asked again.
     over: bool,
+}
+
+impl Request {
+    fn is_done(&self) -> bool {
+        self.over || self.count == 0
+    }
+}
+
+/// How many questions may be asked: so many a second, and so many at once.
+#[derive(Debug)]
+struct Allowance {
+    per_s: f64,
+    most: f64,
+    left: f64,
+    at: Instant,
+}
+
+impl Allowance {
+    fn new(per_s: f64, most: f64) -> Self {
+        Self {
+            per_s,
+            most,
+            left: most,
+            at: Instant::default(),
+        }
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let gained = now.since(self.at).as_secs_f64() * self.per_s;
+        self.left = (self.left + gained).min(self.most);
+        self.at = now;
+    }
+
+    fn are_left(&self) -> bool {
+        self.left >= 1.0
+    }
+
+    fn spend(&mut self) {
+        self.left -= 1.0;
+    }
 }
 
 /// "Send me up to `count` of `stripes`."
@@ -64,6 +110,7 @@ pub(super) struct Ask {
     pub(super) count: usize,
     pub(super) within: Duration,
     pub(super) header: bool,
+    pub(super) catch_up: bool,
 }
 
 /// What the decision needs to see.
@@ -75,12 +122,16 @@ pub(super) struct View<'a, S: Scheme> {
     pub(super) from: u64,
     /// Playing has not begun, or stands: everything is urgent.
     pub(super) starting: bool,
+    /// The newest generation there was when the peer came.
+    pub(super) joined: Option<u64>,
     /// Nothing is late before this: parents are still resending.
     pub(super) patient_until: Instant,
     /// Stripes that parents are likely to go on with.
     pub(super) healthy: StripeSet,
     /// Stripes of the broadcast, for generations whose header is unknown.
     pub(super) n: u8,
+    /// Bytes of a piece in the mean.
+    pub(super) piece_len: usize,
 }
 
 impl Default for Pull {
@@ -88,9 +139,9 @@ impl Default for Pull {
         Self {
             asked: BTreeMap::new(),
             busy: BTreeMap::new(),
-            allowed: ASKS_AT_ONCE,
-            allowed_at: Instant::default(),
+            questions: Allowance::new(ASKS_PER_S, ASKS_AT_ONCE),
             arrival_p95: 0.4,
+            fetched: Fetched::default(),
         }
     }
 }
@@ -118,6 +169,7 @@ impl Pull {
         for request in requests.iter_mut().filter(|request| request.to == from) {
             if request.stripes.remove(stripe) {
                 request.count = request.count.saturating_sub(1);
+                self.fetched.on_piece(request.catch_up);
             }
         }
     }
@@ -156,20 +208,31 @@ impl Pull {
         random: &mut Random,
     ) -> Vec<Ask> {
         self.settle(now, view);
-        let gained = now.since(self.allowed_at).as_secs_f64() * ASKS_PER_S;
-        self.allowed = (self.allowed + gained).min(ASKS_AT_ONCE);
-        self.allowed_at = now;
+        self.questions.refill(now);
+        self.fetched.questions.refill(now);
         let newest = view.window.newest().unwrap_or(0);
         let mut asks = Vec::new();
         let mut load = self.load();
         for sequence in view.from..=newest {
-            if self.allowed < 1.0 {
-                break;
-            }
-            if view.window.is_complete(sequence) || !self.is_late(now, sequence, view) {
+            if view.window.is_complete(sequence) {
                 continue;
             }
-            self.ask(now, sequence, view, random, &mut load, &mut asks);
+            // What was the newest then, parents resend.
+            let resent = now >= view.patient_until;
+            let past = view
+                .joined
+                .is_some_and(|joined| sequence < joined || (sequence == joined && resent));
+            if past {
+                self.catch_up(now, sequence, view, random, &mut load, &mut asks);
+            }
+            let late = if past {
+                is_pressing(now, sequence, view)
+            } else {
+                self.is_late(now, sequence, view)
+            };
+            if late {
+                self.ask(now, sequence, view, random, &mut load, &mut asks);
+            }
         }
         asks
     }
@@ -223,7 +286,7 @@ impl Pull {
         for request in requests.iter().filter(|request| !request.over) {
             open = open.without(request.stripes);
         }
-        while wanted > 0 && !open.is_empty() && self.allowed >= 1.0 {
+        while wanted > 0 && !open.is_empty() && self.questions.are_left() {
             let tried = |peer: PeerId| {
                 let busy = self.busy.get(&peer).is_some_and(|(until, _)| *until > now);
                 busy || requests.iter().any(|request| request.to == peer)
@@ -252,9 +315,10 @@ impl Pull {
                 stripes,
                 count,
                 deadline: now + ANSWER,
+                catch_up: false,
                 over: false,
             });
-            self.allowed -= 1.0;
+            self.questions.spend();
             asks.push(Ask {
                 to,
                 sequence,
@@ -262,6 +326,7 @@ impl Pull {
                 count,
                 within,
                 header: facts.is_none(),
+                catch_up: false,
             });
         }
     }
@@ -287,6 +352,16 @@ impl Pull {
         }
         load
     }
+}
+
+/// Whether one that plays has little time left for what it should have caught up with.
+fn is_pressing<S: Scheme>(now: Instant, sequence: u64, view: &View<'_, S>) -> bool {
+    let facts = view
+        .window
+        .get(sequence)
+        .and_then(|generation| generation.facts());
+    let due = facts.and_then(|facts| due(facts, view.clock));
+    !view.starting && due.is_some_and(|due| due <= now + PRESSING)
 }
 
 /// The partner to ask: one that was not asked for this generation, with the least under

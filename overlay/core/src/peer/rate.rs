@@ -50,6 +50,18 @@ impl StreamRate {
         self.per_second(|facts| u64::from(facts.piece_len) + PREFIX)
     }
 
+    /// Bytes of a piece in the mean, its prefix included; 5,000 before any is known, as at
+    /// 3 Mbit/s.
+    pub(super) fn piece_len(&self) -> usize {
+        let sum: u64 = self
+            .recent
+            .iter()
+            .map(|facts| u64::from(facts.piece_len))
+            .sum();
+        let mean = sum.checked_div(self.recent.len() as u64);
+        mean.map_or(5000, |mean| (mean + PREFIX) as usize)
+    }
+
     /// k and n.
     pub(super) fn shape(&self) -> Option<(u8, u8)> {
         self.recent.back().map(|facts| (facts.k, facts.n))

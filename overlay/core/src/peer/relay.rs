@@ -23,6 +23,8 @@ const DUE_GRACE: Duration = Duration::from_millis(200);
 /// What a new child is sent again waits while what waits already takes so long: those who
 /// watch come first.
 const BACKFILL_WAIT: Duration = Duration::from_millis(100);
+/// Newcomers are lent nothing while all that waits takes so long.
+const LEND_WAIT: Duration = Duration::from_millis(400);
 /// It is given up after this: the child pulls what it still lacks.
 const BACKFILL_LIFE: Duration = Duration::from_millis(2500);
 /// Part of its slots that a peer fills with children nobody planned: the tracker leaves as
@@ -143,7 +145,7 @@ impl<S: Scheme> Peer<S> {
             stripe: subscribe.stripe,
         };
         self.send_control(from, Kind::Accept(accept));
-        self.backfill(from, stripe, subscribe.from_sequence, subscribe.soon_ms);
+        self.backfill(from, stripe, subscribe.from_sequence);
     }
 
     /// Whether a child may be taken on that nobody planned: not where it would wait with us
@@ -195,10 +197,9 @@ impl<S: Scheme> Peer<S> {
     }
 
     /// Notes what of a stripe a new child is to be sent again.
-    fn backfill(&mut self, to: PeerId, stripe: StripeId, from_sequence: u64, soon_ms: u32) {
+    fn backfill(&mut self, to: PeerId, stripe: StripeId, from_sequence: u64) {
         let from_sequence = if from_sequence == 0 {
-            let soon = Duration::from_millis(u64::from(soon_ms));
-            self.latest_keyframe(self.now + soon).unwrap_or(u64::MAX)
+            self.window.newest().unwrap_or(u64::MAX)
         } else {
             from_sequence
         };
@@ -328,18 +329,17 @@ impl<S: Scheme> Peer<S> {
         let seeder = self.config.role == Role::Seeder;
         let bytes = serve.len() * len;
         let within = Duration::from_millis(u64::from(pull.within_ms)).min(MAX_WITHIN);
-        let urgent = within <= URGENT && self.uplink.spend_urgent(self.now, bytes);
-        let affordable = (urgent || self.uplink.pull_wait() <= PULL_WAIT)
-            && (!seeder || self.spend_rescue(bytes));
+        let class = self.class_of(pull, within, bytes);
+        let affordable = class.is_some() && (!seeder || self.spend_rescue(bytes));
         if !self.uplink.shares() || serve.len() < count || !affordable {
             let busy = control::Busy {
                 sequence: pull.sequence,
             };
             self.send_control(from, Kind::Busy(busy));
         }
-        if !self.uplink.shares() || !affordable {
+        let Some(class) = class.filter(|_| self.uplink.shares() && affordable) else {
             return;
-        }
+        };
         if pull.header && !serve.is_empty() {
             self.send_header(from, pull.sequence);
         }
@@ -347,7 +347,7 @@ impl<S: Scheme> Peer<S> {
             self.uplink.push(Item {
                 to: from,
                 sequence: pull.sequence,
-                class: if urgent { Class::Urgent } else { Class::Pull },
+                class,
                 len,
                 expires: self.now + within,
                 what: Parcel {
@@ -360,6 +360,18 @@ impl<S: Scheme> Peer<S> {
                 },
             });
         }
+    }
+
+    /// In which class a pull of so many bytes is answered; `None` when it is not.
+    fn class_of(&mut self, pull: &control::Pull, within: Duration, bytes: usize) -> Option<Class> {
+        if pull.catch_up {
+            let lent = self.uplink.backlog() <= LEND_WAIT && self.uplink.lend(self.now, bytes);
+            return lent.then_some(Class::Backfill);
+        }
+        if within <= URGENT && self.uplink.spend_urgent(self.now, bytes) {
+            return Some(Class::Urgent);
+        }
+        (self.uplink.pull_wait() <= PULL_WAIT).then_some(Class::Pull)
     }
 
     /// Takes bytes out of the seeder's rescue budget. Whether they were there.

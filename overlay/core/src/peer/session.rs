@@ -74,9 +74,6 @@ impl<S: Scheme> Peer<S> {
         if welcome.no_sharing {
             self.uplink.close();
         }
-        if let Some(stream) = welcome.stream {
-            self.playout.on_spare(stream.rate_bps, welcome.spare_bps);
-        }
         self.clock.on_welcome(self.now, welcome.wall_us);
         self.links.set_seeders(&welcome.seeders);
         self.event(Event::Joined);
@@ -120,7 +117,6 @@ impl<S: Scheme> Peer<S> {
                         from_sequence: self.backfill_from(stripe),
                         interior,
                         planned,
-                        soon_ms: self.playout.soon().as_millis() as u32,
                     };
                     self.send_control(parent, control::Kind::Subscribe(subscribe));
                 }
@@ -150,17 +146,16 @@ impl<S: Scheme> Peer<S> {
     }
 
     /// From which generation on a new parent is to resend its stripe: for who has just come
-    /// from where playing will begin; for who begins, from the first generation that lacks
-    /// the piece; for who plays, the same within the last 1.2 s.
+    /// from the newest there was, since it fetches the past itself; for who stands, from the
+    /// first generation that lacks the piece; for who plays, the same within the last 1.2 s.
     fn backfill_from(&self, stripe: crate::StripeId) -> u64 {
         let now = self.now;
+        if self.playout.phase() == Phase::Starting {
+            return self.playout.joined().unwrap_or(0);
+        }
         let from = self.playout.needs_from(now, &self.window, &self.clock);
         let Some(from) = from else {
-            return if self.playout.phase() == Phase::Starting {
-                0
-            } else {
-                u64::MAX
-            };
+            return u64::MAX;
         };
         let playing = matches!(self.playout.phase(), Phase::Playing(_));
         let oldest = if playing {

@@ -8,6 +8,12 @@ use crate::{Instant, PeerId};
 /// Share of the uplink that urgent pulls may take, and how much of it may gather.
 const URGENT_SHARE: f64 = 0.05;
 const URGENT_BURST: Duration = Duration::from_millis(80);
+/// Of the uplink's time, what may at once be lent to newcomers who catch up: pushes wait so
+/// much longer for it, and have 1.8 s (simulated: at 150 ms swarms without spare uplink
+/// never pay it back, at 100 ms they do).
+const LENT: Duration = Duration::from_millis(100);
+/// Part of what children leave that is lent for good: rates are means.
+const LENT_SHARE: f64 = 0.9;
 /// Part of the cap that is used: the rest is for what the accounting sees too late.
 const USE: f64 = 0.97;
 /// Share of the cap taken for framing and acknowledgements until it is measured
@@ -33,7 +39,7 @@ pub(super) enum Class {
     Interior,
     /// Down the tree, to a leaf.
     Leaf,
-    /// Resent to a new child.
+    /// Resent to a new child, or lent to a newcomer.
     Backfill,
     /// Asked for in the last moment.
     Urgent,
@@ -87,6 +93,10 @@ pub(super) struct Uplink<T> {
     serial: u64,
     /// Bytes that urgent pulls may take now.
     urgent: f64,
+    /// Bytes a second that the children need.
+    committed: f64,
+    /// Bytes that newcomers may be lent now.
+    lent: f64,
     measured: Measured,
 }
 
@@ -116,6 +126,8 @@ impl<T: Copy> Uplink<T> {
             buffered: BTreeMap::new(),
             serial: 0,
             urgent: cap * URGENT_BURST.as_secs_f64(),
+            committed: 0.0,
+            lent: cap * LENT.as_secs_f64(),
             measured: Measured {
                 since: now,
                 ..Measured::default()
@@ -233,6 +245,30 @@ impl<T: Copy> Uplink<T> {
         there
     }
 
+    /// Takes bytes out of what may be lent to newcomers. Whether they were there.
+    pub(super) fn lend(&mut self, now: Instant, bytes: usize) -> bool {
+        self.refill(now);
+        let there = self.lent >= bytes as f64;
+        if there {
+            self.lent -= bytes as f64;
+        }
+        there
+    }
+
+    /// The children need so many bytes a second.
+    pub(super) fn commit(&mut self, bytes_per_s: f64) {
+        self.committed = bytes_per_s;
+    }
+
+    /// Bytes a second that the children leave; a little always. 0: nothing is shared.
+    pub(super) fn spare(&self) -> f64 {
+        if self.cap <= 0.0 {
+            return 0.0;
+        }
+        let fill = self.fill();
+        (fill - self.committed).max(fill * MIN_SPARE)
+    }
+
     /// How long all that waits will take.
     pub(super) fn backlog(&self) -> Duration {
         Duration::from_secs_f64((self.queued_bytes as f64 / self.fill()).min(60.0))
@@ -268,11 +304,14 @@ impl<T: Copy> Uplink<T> {
 
     fn refill(&mut self, now: Instant) {
         let fill = self.fill();
-        let gained = now.since(self.updated).as_secs_f64() * fill;
+        let span = now.since(self.updated).as_secs_f64();
+        let gained = span * fill;
         self.updated = self.updated.max(now);
         self.tokens = (self.tokens + gained).min(fill * BURST.as_secs_f64());
         let most = self.cap * URGENT_BURST.as_secs_f64();
         self.urgent = (self.urgent + gained * URGENT_SHARE).min(most);
+        let most = self.cap * LENT.as_secs_f64();
+        self.lent = (self.lent + span * self.spare() * LENT_SHARE).min(most);
     }
 
     /// Drops what is first in line and worthless; what is behind it gets its turn.
@@ -378,6 +417,24 @@ mod tests {
             }
         }
         assert!(uplink.queue.len() <= MAX_QUEUED);
+    }
+
+    #[test]
+    fn newcomers_are_lent_a_tenth_of_a_second_and_what_children_leave() {
+        let mut uplink: Uplink<()> = Uplink::new(at(0), 8_000_000);
+        let fill = uplink.fill();
+        uplink.commit(fill * 0.5);
+        let mut lent = 0;
+        for ms in 0..2000 {
+            while uplink.lend(at(ms), 1000) {
+                lent += 1000;
+            }
+        }
+        let most = 0.1 * 1e6 + 2.0 * fill * 0.5 * LENT_SHARE;
+        assert!(f64::from(lent) <= most, "{lent} of {most}");
+        assert!(f64::from(lent) >= most * 0.9, "{lent} of {most}");
+        uplink.close();
+        assert!(uplink.spare() == 0.0);
     }
 
     #[test]

@@ -255,12 +255,6 @@ impl Placement {
         orders
     }
 
-    /// Slots that will be free when everyone holds what decodes.
-    pub(super) fn free_slots(&self) -> usize {
-        let supply: usize = self.forest.iter().map(|(_, node)| node.slots).sum();
-        supply.saturating_sub(self.viewers().count() * self.k)
-    }
-
     /// Whether a peer has only its reserve left.
     fn is_full(&self, node: &Node) -> bool {
         node.free() as f64 <= node.slots as f64 * self.reserve

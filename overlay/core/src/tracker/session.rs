@@ -124,7 +124,6 @@ impl Tracker {
             seeders: self.members.seeders(),
             stream: self.stream,
             no_sharing: !grant.may_share,
-            spare_bps: self.spare_bps(),
         };
         self.send(session, from_tracker::Kind::Welcome(welcome));
         match grant.role {
@@ -132,20 +131,6 @@ impl Tracker {
             Role::Seeder => self.introduce_seeder(peer),
         }
         self.unsettled = true;
-    }
-
-    /// What the swarm could send beyond what is planned and the newcomer's own stripes, for
-    /// each who waits to begin.
-    fn spare_bps(&self) -> u64 {
-        let Some(stream) = self.stream else {
-            return 0;
-        };
-        let waiting = self.members.viewers();
-        let waiting = waiting.filter(|(_, member)| member.status.played == 0);
-        let free = self.placement.free_slots();
-        let edge_bps = stream.rate_bps / u64::from(stream.k.max(1));
-        let spare = (free as u64).saturating_mul(edge_bps);
-        (spare / waiting.count().max(1) as u64).max(1)
     }
 
     /// A seeder's name is known to all: a viewer that took it first has to go.

@@ -164,20 +164,16 @@ pub mod control {
         #[prost(uint32, tag = "1")]
         pub stripe: u32,
         /// The first generation the child lacks a piece of: resend the stripe from there.
-        /// 0: the child has just come; resend from the keyframe it will begin with, the
-        /// latest that is due or will be within `soon_ms`. `u64::MAX`: nothing.
+        /// 0: the child has just come, and fetches the past itself; resend the newest one.
+        /// `u64::MAX`: nothing.
         #[prost(uint64, tag = "2")]
         pub from_sequence: u64,
         /// The child relays this stripe: serve it before leaves.
         #[prost(bool, tag = "3")]
         pub interior: bool,
-        /// With `from_sequence` 0: how soon a keyframe must be due to be a better beginning
-        /// than the one before.
-        #[prost(uint32, tag = "4")]
-        pub soon_ms: u32,
         /// The tracker planned it, and so knows that there is room; else the child helps
         /// itself, and is taken on only where there is room to see.
-        #[prost(bool, tag = "5")]
+        #[prost(bool, tag = "4")]
         pub planned: bool,
     }
 
@@ -235,6 +231,12 @@ pub mod control {
         /// Children that it has room for.
         #[prost(uint32, tag = "6")]
         pub spare: u32,
+        /// Bit i: stripe i comes to it.
+        #[prost(uint32, tag = "7")]
+        pub stripes: u32,
+        /// What its children leave of its uplink, in kilobits a second; 0: it shares nothing.
+        #[prost(uint32, tag = "8")]
+        pub spare_kbps: u32,
     }
 
     /// "I live, and wait for this stripe myself." From a parent to its children, again and
@@ -269,6 +271,10 @@ pub mod control {
         /// Send the header too.
         #[prost(bool, tag = "5")]
         pub header: bool,
+        /// The asker has just come and begins with it. Such pulls go before all pushes, as
+        /// far as those have time.
+        #[prost(bool, tag = "6")]
+        pub catch_up: bool,
     }
 
     /// "Not from me": the pull will not be answered, or not in full. Ask another.

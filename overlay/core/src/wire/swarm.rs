@@ -301,10 +301,6 @@ pub struct Welcome {
     /// The channel's policy is that viewers send nothing to each other.
     #[prost(bool, tag = "4")]
     pub no_sharing: bool,
-    /// Bits a second that the swarm could send beyond what it sends, for each who has not
-    /// begun to play: tells how much of the past is worth fetching. 0: not known.
-    #[prost(uint64, tag = "5")]
-    pub spare_bps: u64,
 }
 
 /// The peer is not in.

@@ -105,7 +105,6 @@ fn subscribe(stripe: u32) -> Kind {
         stripe,
         from_sequence: u64::MAX,
         interior: false,
-        soon_ms: 1000,
         planned: true,
     })
 }

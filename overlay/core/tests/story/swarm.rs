@@ -5,7 +5,10 @@ use std::time::Duration;
 use overlay_core::peer::{Event, stats::State};
 use stripe::Flags;
 
-use crate::world::{GOP, World};
+use crate::{
+    broadcast::DELAY_MS,
+    world::{GOP, World},
+};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -28,6 +31,35 @@ fn a_viewer_joins_starts_and_plays_to_the_end() {
     assert!(stats.startup.unwrap() <= SECOND);
     assert!(world.has(viewer, Event::Ended));
     assert!(stats.cut.is_empty());
+}
+
+/// The newest keyframe is 0.4 s old when the viewer comes and would be due more than a second later.
+#[test]
+fn who_comes_after_a_keyframe_begins_with_it_at_once_and_plays_slower_until_it_is_due() {
+    let mut world = World::new();
+    world.seeder(20_000_000);
+    world.air(60);
+    world.run(SECOND * 2 + SECOND * 2 / 5);
+    let viewer = world.viewer(0);
+    world.run(SECOND * 8);
+    let stats = world.stats(viewer);
+    assert_eq!((stats.stalls, stats.skipped), (0, 0));
+    assert!(stats.startup.unwrap() <= SECOND * 3 / 5, "{stats:?}");
+    let lags = world.lags(viewer);
+    let (first, begun) = lags[0];
+    assert_eq!(first % GOP, 0, "begins with a keyframe");
+    assert!(begun <= SECOND, "{begun:?} behind");
+    let delay = Duration::from_millis(u64::from(DELAY_MS));
+    let late = Duration::from_millis(30);
+    for pair in lags.windows(2) {
+        let (before, after) = (pair[0].1, pair[1].1);
+        assert!(after <= delay + late, "{after:?} behind, later than due");
+        // Three quarters of the pace: a third of each generation's 200 ms more behind.
+        let slower = after.saturating_sub(before);
+        assert!(slower <= Duration::from_millis(67) + late, "{slower:?}");
+    }
+    let (_, last) = lags[lags.len() - 1];
+    assert!(last + late >= delay, "{last:?} behind in the end");
 }
 
 #[test]

@@ -1,0 +1,135 @@
+//! Beginning, and going on after a stall: with generations that are due, when the last
+//! keyframe among them and all since are whole; or ahead of time, with the newest keyframe
+//! that is whole, played slower from there.
+
+use std::time::Duration;
+
+use stripe::Flags;
+
+use super::{Decision, Outlook, Phase, Playout, due};
+use crate::{
+    Facts, Instant, Scheme,
+    peer::{clock::WallClock, window::Window},
+};
+
+/// What is due so soon must be there to begin: two generations and the time in which pulls
+/// for the rest are answered.
+const LEAD: Duration = Duration::from_millis(600);
+/// Part of the pace until now that is counted on: others come too.
+const PRUDENCE: f64 = 0.6;
+/// What is fetched must be there so long before it is due, as the pace until now tells.
+const MARGIN: Duration = Duration::from_millis(400);
+
+impl Playout {
+    /// Begins with a generation from `from` on, if that can go well.
+    pub(super) fn begin<S: Scheme>(
+        &mut self,
+        now: Instant,
+        window: &Window<S>,
+        clock: &WallClock,
+        outlook: Outlook,
+        from: u64,
+    ) -> Vec<Decision> {
+        let mut chain: Option<std::ops::Range<u64>> = None;
+        for (sequence, generation) in window.range(from..) {
+            let Some(facts) = generation.facts() else {
+                chain = None;
+                continue;
+            };
+            if due(facts, clock).is_none_or(|due| due > now) {
+                break;
+            }
+            if facts.flags.has(Flags::END) {
+                self.phase = Phase::Ended;
+                return vec![Decision::End];
+            }
+            let whole = generation.complete.is_some();
+            chain = match chain {
+                _ if whole && facts.flags.has(Flags::KEYFRAME) => Some(sequence..sequence + 1),
+                Some(chain) if whole && chain.end == sequence => Some(chain.start..sequence + 1),
+                _ => None,
+            };
+        }
+        let early = ahead_of_time(now, window, clock, from);
+        let chain = chain
+            .into_iter()
+            .chain(early)
+            .find(|chain| self.goes_on(now, window, clock, outlook, chain.end));
+        let Some(chain) = chain else {
+            return Vec::new();
+        };
+        let last = chain.end - 1;
+        let decisions = chain
+            .clone()
+            .map(|sequence| Decision::Release {
+                sequence,
+                pre_roll: true,
+                discontinuity: sequence == chain.start,
+            })
+            .collect();
+        let facts = window.get(last).and_then(|generation| generation.facts());
+        self.slow = facts.map(|facts| (now, facts.ingest_stamp_us));
+        self.went(last, window);
+        decisions
+    }
+
+    /// Whether what follows is there already, or, as far as there is time, likely to come.
+    fn goes_on<S: Scheme>(
+        &self,
+        now: Instant,
+        window: &Window<S>,
+        clock: &WallClock,
+        outlook: Outlook,
+        next: u64,
+    ) -> bool {
+        let facts = |sequence: u64| window.get(sequence)?.facts();
+        let Some(last) = next.checked_sub(1).and_then(facts) else {
+            return false;
+        };
+        let Some(last_due) = due(last, clock) else {
+            return false;
+        };
+        let past = self.joined.map_or(0, |joined| joined + 1);
+        let newest = window.newest().unwrap_or(0);
+        let mut missing = 0;
+        for sequence in next..=newest.max(past) {
+            let generation = window.get(sequence);
+            if generation.is_some_and(|generation| generation.complete.is_some()) {
+                continue;
+            }
+            let after = u32::try_from(sequence + 1 - next).unwrap_or(u32::MAX);
+            let due = facts(sequence).and_then(|facts| due(facts, clock));
+            let due = due.unwrap_or(last_due + outlook.interval.saturating_mul(after));
+            if due <= now + LEAD {
+                return false;
+            }
+            if sequence > past {
+                // Pushed, and there is time.
+                break;
+            }
+            let have = generation.map_or(0, |generation| generation.have().len());
+            missing += usize::from(last.k).saturating_sub(have);
+            let span = missing as f64 / (outlook.fetched_per_s * PRUDENCE).max(0.1);
+            if now + Duration::from_secs_f64(span.min(60.0)) + MARGIN > due {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// The newest keyframe that is whole, as a chain of one.
+fn ahead_of_time<S: Scheme>(
+    now: Instant,
+    window: &Window<S>,
+    clock: &WallClock,
+    from: u64,
+) -> Option<std::ops::Range<u64>> {
+    let early = |facts: &Facts| {
+        facts.flags.has(Flags::KEYFRAME) && due(facts, clock).is_some_and(|due| due > now)
+    };
+    let (sequence, _) = window.range(from..).rev().find(|(_, generation)| {
+        generation.complete.is_some() && generation.facts().is_some_and(early)
+    })?;
+    Some(sequence..sequence + 1)
+}
