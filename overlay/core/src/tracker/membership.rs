@@ -10,6 +10,8 @@ use crate::{Instant, PeerId, wire};
 const USE: f64 = 0.92;
 /// The same for a seeder, which rescues and begins everything besides.
 const SEEDER_USE: f64 = 0.89;
+/// The same where it would otherwise be too little for one copy.
+const SEEDER_MOST: f64 = 0.96;
 /// What framing adds to a piece (measured on loopback: 8 to 12 % with DTLS, SCTP and UDP).
 const FRAMING: f64 = 1.11;
 /// Bits a second of control that every edge costs its parent, headers included.
@@ -55,8 +57,12 @@ impl Member {
         }
         let stripe_bps = stream.rate_bps as f64 / f64::from(stream.k.max(1));
         let edge_bps = stripe_bps * FRAMING + EDGE_CONTROL_BPS;
-        let share = if self.is_seeder() { SEEDER_USE } else { USE };
-        (self.upload_bps as f64 * share / edge_bps.max(1.0)) as usize
+        let slots = |share: f64| (self.upload_bps as f64 * share / edge_bps.max(1.0)) as usize;
+        match self.role {
+            // Whoever cannot root k stripes roots no broadcast: then the reserve serves too.
+            Role::Seeder => slots(SEEDER_USE).max(slots(SEEDER_MOST).min(stream.k as usize)),
+            Role::Viewer => slots(USE),
+        }
     }
 }
 
