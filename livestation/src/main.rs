@@ -2,12 +2,16 @@
 //! `Args` and a `run` that answers with the exit code; everything they host lives in the
 //! libraries.
 
+mod apart;
 mod demo;
 mod exit;
+mod seeder;
 mod sim;
 mod standalone;
 mod swarm;
+mod tracker;
 mod watch;
+mod web;
 
 use std::process::ExitCode;
 
@@ -39,7 +43,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Standalone(standalone::Args),
+    Standalone(Box<standalone::Args>),
+    Tracker(tracker::Args),
+    Seeder(seeder::Args),
     Watch(watch::Args),
     Swarm(swarm::Args),
     Sim(sim::Args),
@@ -71,7 +77,9 @@ fn start(cli: Cli) -> anyhow::Result<ExitCode> {
 
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
-        Command::Standalone(args) => standalone::run(args).await,
+        Command::Standalone(args) => standalone::run(*args).await,
+        Command::Tracker(args) => tracker::run(args).await,
+        Command::Seeder(args) => seeder::run(args).await,
         Command::Watch(args) => watch::run(args).await,
         Command::Swarm(args) => swarm::run(args).await,
         Command::Sim(args) => sim::run(args).await,

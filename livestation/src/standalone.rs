@@ -1,6 +1,7 @@
 //! `livestation standalone`: all services in one process, with SQLite and nothing else to
 //! install. They speak gRPC to each other over loopback, as they do in a cluster; outside
-//! there is one HTTP address, one for RTMP and one UDP socket.
+//! there is one HTTP address, one for RTMP and one UDP socket. The tracker and the seeders
+//! may be processes of their own instead, so that each can end and come back alone.
 
 mod home;
 mod sockets;
@@ -10,23 +11,14 @@ mod welcome;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use accounts::Accounts;
-use actix_web::{App, HttpServer, middleware::from_fn};
 use anyhow::Context;
 use boot::units::{Rate, parse_rate};
-use tokio_util::sync::CancellationToken;
 
-use crate::exit;
+use crate::{exit, web};
 use home::Home;
 use sockets::Sockets;
 use stages::{Stage, Stages};
 use welcome::Ready;
-
-/// WebSockets and pages cost little; media bytes pass here only for players without peers.
-const HTTP_WORKERS: usize = 2;
-/// From a connection's first byte to the end of its request's head.
-const HTTP_HEAD_DEADLINE: Duration = Duration::from_secs(5);
-const HTTP_KEEP_ALIVE: Duration = Duration::from_secs(15);
-const HTTP_DRAIN_S: u64 = 3;
 
 /// Run a whole station: take a broadcast, serve its page, seed its swarm.
 ///
@@ -96,6 +88,36 @@ pub(crate) struct Args {
     /// The station as viewers reach it, such as https://live.example; else as they asked
     #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL", value_parser = parse_public_url)]
     public_url: Option<String>,
+    /// Where accounts answers services in other processes; must not be open to strangers
+    #[arg(long, env = "LIVESTATION_ACCOUNTS_GRPC", value_name = "ADDR")]
+    accounts_grpc: Option<SocketAddr>,
+    /// Where the tracker here answers seeders in other processes; likewise
+    #[arg(
+        long,
+        env = "LIVESTATION_TRACKER_GRPC",
+        value_name = "ADDR",
+        conflicts_with = "tracker"
+    )]
+    tracker_grpc: Option<SocketAddr>,
+    /// A tracker in another process, instead of the one here
+    #[arg(
+        long,
+        env = "LIVESTATION_TRACKER",
+        value_name = "URL",
+        requires = "tracker_public"
+    )]
+    tracker: Option<String>,
+    /// Where viewers reach that tracker, such as https://tracker.live.example
+    #[arg(long, env = "LIVESTATION_TRACKER_PUBLIC", value_name = "URL", requires = "tracker", value_parser = parse_public_url)]
+    tracker_public: Option<String>,
+    /// A seeder in another process, instead of the one here; may repeat
+    #[arg(
+        long = "seeder",
+        env = "LIVESTATION_SEEDERS",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    seeders: Vec<String>,
     /// Written when all of it serves: addresses, stream key, API token
     #[arg(long, value_name = "FILE")]
     ready_json: Option<PathBuf>,
@@ -107,8 +129,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let sockets = Sockets::bind(&args).await?;
     let accounts = Accounts::open(accounts::Config {
         database: home.database(),
-        tracker: sockets.tracker.url.clone(),
+        tracker: tracker_url(&args, &sockets),
         public_url: args.public_url.clone(),
+        tracker_public: args.tracker_public.clone(),
     })
     .await
     .context("cannot open the database in --data-dir")?;
@@ -116,7 +139,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     if args.srt.is_some() {
         tracing::warn!("--srt: SRT is not served yet; broadcast by RTMP");
     }
-    let ready = Ready::new(&sockets.addresses, &keys);
+    let ready = Ready::new(&sockets.addresses, &keys, args.tracker.is_some());
     let mut stages = serve(&args, sockets, &accounts)?;
 
     let ended = tokio::select! {
@@ -151,88 +174,69 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
     feed.spawn("ingest", ingest::serve(ingest, sockets.rtmp, feed.stop()));
 
     let mut code = Stage::new("encoder", Duration::from_secs(5));
-    let encoder = encoder::Config::new(
-        sockets.accounts.url.clone(),
-        vec![sockets.seeder.url.clone()],
-    );
+    let seeders = match args.seeders.is_empty() {
+        true => vec![sockets.seeder.url.clone()],
+        false => args.seeders.clone(),
+    };
+    let encoder = encoder::Config::new(sockets.accounts.url.clone(), seeders);
     code.spawn(
         "encoder",
         encoder::serve(encoder, sockets.encoder.listener, code.stop()),
     );
 
     let mut hosts = Stage::new("hosts", Duration::from_secs(8));
-    let (seeder, driver) = seeder::Service::new(
-        seeder::Config {
-            tracker: sockets.tracker.url.clone(),
+    let mut seeding = None;
+    if args.seeders.is_empty() {
+        let config = seeder::Config {
+            tracker: args.tracker.clone().unwrap_or(sockets.tracker.url),
             upload_max: args.seeder_upload_max,
             tickets: accounts.ticket_verifier(),
             public: args.udp_public.clone(),
-        },
-        hosts.stop(),
-    )?;
-    let seeding = seeder::serve(seeder.clone(), driver, sockets.seeder.listener, sockets.udp);
-    hosts.spawn("seeder", seeding);
-    let tracker = tracker::Service::new(
-        tracker::Config {
+        };
+        let (seeder, driver) = seeder::Service::new(config, hosts.stop())?;
+        let serving = seeder::serve(seeder.clone(), driver, sockets.seeder.listener, sockets.udp);
+        hosts.spawn("seeder", serving);
+        seeding = Some(seeder);
+    }
+    let mut tracking = None;
+    if args.tracker.is_none() {
+        let config = tracker::Config {
             tickets: accounts.ticket_verifier(),
             limits: tracker::Limits {
                 sessions_per_address: args.viewers_per_address,
                 ..tracker::Limits::default()
             },
             swarm: overlay_core::tracker::Config::default(),
-        },
-        hosts.stop(),
-    )?;
-    hosts.spawn(
-        "tracker",
-        tracker::serve(tracker.clone(), sockets.tracker.listener, hosts.stop()),
-    );
+        };
+        let tracker = tracker::Service::new(config, hosts.stop())?;
+        let serving = tracker::serve(tracker.clone(), sockets.tracker.listener, hosts.stop());
+        hosts.spawn("tracker", serving);
+        tracking = Some(tracker);
+    }
     hosts.spawn(
         "accounts",
         accounts::serve(accounts.clone(), sockets.accounts.listener, hosts.stop()),
     );
-    hosts.spawn(
-        "http",
-        http(
-            sockets.http,
-            accounts.clone(),
-            tracker,
-            seeder,
-            hosts.stop(),
-        )?,
-    );
+    let accounts = accounts.clone();
+    let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        if let Some(tracker) = &tracking {
+            cfg.configure(tracker::http::routes(tracker.clone()));
+        }
+        if let Some(seeder) = &seeding {
+            cfg.configure(seeder::http::routes(seeder.clone()));
+        }
+        // The site answers every address that is left, so it comes last.
+        cfg.configure(accounts::http::routes(accounts.clone()));
+    };
+    let http = web::serve(sockets.http, routes, hosts.stop()).context("--http")?;
+    hosts.spawn("http", http);
     Ok(Stages::new([feed, code, hosts]))
 }
 
-fn http(
-    listener: std::net::TcpListener,
-    accounts: Accounts,
-    tracker: tracker::Service,
-    seeder: seeder::Service,
-    stop: CancellationToken,
-) -> anyhow::Result<impl Future<Output = std::io::Result<()>> + use<>> {
-    let server = HttpServer::new(move || {
-        // The site answers every address that is left, so it comes last.
-        App::new()
-            .wrap(from_fn(boot::http::refusals))
-            .configure(tracker::http::routes(tracker.clone()))
-            .configure(seeder::http::routes(seeder.clone()))
-            .configure(accounts::http::routes(accounts.clone()))
-    })
-    .workers(HTTP_WORKERS)
-    .disable_signals()
-    .client_request_timeout(HTTP_HEAD_DEADLINE)
-    .keep_alive(HTTP_KEEP_ALIVE)
-    .shutdown_timeout(HTTP_DRAIN_S)
-    .listen(listener)
-    .context("--http")?
-    .run();
-    let handle = server.handle();
-    tokio::spawn(async move {
-        stop.cancelled().await;
-        handle.stop(true).await;
-    });
-    Ok(server)
+/// Where the tracker answers our own services.
+fn tracker_url(args: &Args, sockets: &Sockets) -> String {
+    let elsewhere = args.tracker.clone();
+    elsewhere.unwrap_or_else(|| sockets.tracker.url.clone())
 }
 
 /// Tickets name the tracker by it: `ws` where it says `http`.

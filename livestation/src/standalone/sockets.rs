@@ -7,9 +7,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::Args;
-
-/// A crowd comes at once; the standard library would let 128 of it in.
-const HTTP_BACKLOG: i32 = 1024;
+use crate::web;
 
 /// The sockets.
 pub(super) struct Sockets {
@@ -38,13 +36,7 @@ pub(super) struct Addresses {
 
 impl Sockets {
     pub(super) async fn bind(args: &Args) -> anyhow::Result<Self> {
-        let http = std::net::TcpListener::bind(args.http)
-            .and_then(|listener| {
-                listener.set_nonblocking(true)?;
-                socket2::SockRef::from(&listener).listen(HTTP_BACKLOG)?;
-                Ok(listener)
-            })
-            .with_context(|| format!("--http {}", args.http))?;
+        let http = web::bind(args.http).with_context(|| format!("--http {}", args.http))?;
         let rtmp = TcpListener::bind(args.rtmp)
             .await
             .with_context(|| format!("--rtmp {}", args.rtmp))?;
@@ -58,20 +50,26 @@ impl Sockets {
             http,
             rtmp,
             udp,
-            accounts: Inner::bind().await?,
-            encoder: Inner::bind().await?,
-            seeder: Inner::bind().await?,
-            tracker: Inner::bind().await?,
+            accounts: Inner::bind("--accounts-grpc", args.accounts_grpc).await?,
+            encoder: Inner::bind("encoder", None).await?,
+            seeder: Inner::bind("seeder", None).await?,
+            tracker: Inner::bind("--tracker-grpc", args.tracker_grpc).await?,
         })
     }
 }
 
 impl Inner {
-    async fn bind() -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+    /// At the address that was asked for, or any on loopback.
+    async fn bind(what: &str, asked: Option<SocketAddr>) -> anyhow::Result<Self> {
+        let address = asked.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        let listener = TcpListener::bind(address)
             .await
-            .context("no loopback port for a service")?;
-        let url = format!("http://{}", listener.local_addr()?);
+            .with_context(|| format!("{what} {address}"))?;
+        let mut reached = listener.local_addr()?;
+        if reached.ip().is_unspecified() {
+            reached.set_ip(Ipv4Addr::LOCALHOST.into());
+        }
+        let url = format!("http://{reached}");
         Ok(Self { listener, url })
     }
 }

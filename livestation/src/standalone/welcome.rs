@@ -27,10 +27,13 @@ pub(super) struct Ready {
     publish_srt: Option<String>,
     watch: String,
     api_token: String,
+    /// The tracker is another process, which needs us to start.
+    #[serde(skip)]
+    tracker_apart: bool,
 }
 
 impl Ready {
-    pub(super) fn new(addresses: &Addresses, keys: &Keys) -> Self {
+    pub(super) fn new(addresses: &Addresses, keys: &Keys, tracker_apart: bool) -> Self {
         let http = format!("http://{}", reachable(addresses.http));
         let rtmp = reachable(addresses.rtmp);
         Self {
@@ -43,17 +46,21 @@ impl Ready {
             publish_srt: None,
             watch: format!("{http}/{}", keys.channel),
             api_token: keys.api_token.clone(),
+            tracker_apart,
             http,
         }
     }
 
-    /// Asks what takes the page, the database and the tracker to answer.
+    /// Asks what takes the page, the database and, if it is here, the tracker to answer.
     pub(super) async fn wait_until_it_answers(&self) -> anyhow::Result<()> {
-        let figures = format!("{}/api/v1/channels/{}/stats", self.http, self.channel);
+        let asked = match self.tracker_apart {
+            true => self.watch.clone(),
+            false => format!("{}/api/v1/channels/{}/stats", self.http, self.channel),
+        };
         let client = reqwest::Client::builder().no_proxy().build()?;
         let answers = async {
             loop {
-                match client.get(&figures).send().await {
+                match client.get(&asked).send().await {
                     Ok(reply) if reply.status().is_success() => return,
                     _ => tokio::time::sleep(Duration::from_millis(50)).await,
                 }

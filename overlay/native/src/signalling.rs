@@ -31,14 +31,16 @@ use crate::{
 /// Messages on their way to the tracker. When full the session is too slow to be of use:
 /// what does not fit is refused.
 pub const QUEUE_LEN: usize = 256;
-const CONNECT_DEADLINE: Duration = Duration::from_secs(5);
+/// Who comes while the tracker is away is told so within this.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(2);
 /// The tracker answers pings at least every ten seconds; silence for longer is a dead
 /// session.
 const SILENCE: Duration = Duration::from_secs(30);
 const WRITE_DEADLINE: Duration = Duration::from_secs(5);
 const CLOSE_DEADLINE: Duration = Duration::from_millis(200);
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// With the connecting: a tracker that is back has everyone within ten seconds.
+const LONGEST_PAUSE: Duration = Duration::from_secs(7);
 
 /// What a session tells its driver.
 #[derive(Debug)]
@@ -126,6 +128,10 @@ pub async fn run(
                 notices.tell(Notice::Denied(denial)).await;
                 return;
             }
+            Err(Broken::Lost(why)) if pause.is_first() => {
+                tracing::debug!(why, "no session with the tracker");
+                tracing::warn!("the tracker does not answer: trying again");
+            }
             Err(Broken::Lost(why)) => tracing::debug!(why, "no session with the tracker"),
         }
         while outgoing.try_recv().is_ok() {}
@@ -178,7 +184,7 @@ async fn connect(ticket: &Ticket) -> Result<Socket, Broken> {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(WsError::Http(answer))) => Err(refused(answer.status().as_u16())),
         Ok(Err(error)) => Err(Broken::Lost(error.to_string())),
-        Err(_) => Err(Broken::Lost("no answer within five seconds".into())),
+        Err(_) => Err(Broken::Lost("no answer within two seconds".into())),
     }
 }
 
@@ -257,6 +263,10 @@ struct Pause {
 impl Pause {
     fn reset(&mut self) {
         self.failures = 0;
+    }
+
+    fn is_first(&self) -> bool {
+        self.failures == 0
     }
 
     fn next(&mut self) -> Duration {

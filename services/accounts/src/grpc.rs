@@ -1,8 +1,8 @@
-//! The face to ingest and encoder. What each call means stands in `accounts.proto`.
+//! The face to the other services. What each call means stands in `accounts.proto`.
 
 use proto::accounts::{
     self as wire, AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest,
-    accounts_server::AccountsServer,
+    TicketKeyReply, TicketKeyRequest, accounts_server::AccountsServer,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,15 @@ impl wire::accounts_server::Accounts for Accounts {
         tracing::info!(channel = %channel.name, epoch = request.epoch, "epoch certified");
         Ok(Response::new(CertifyEpochReply {
             signature: channel.certify(request.epoch, key).to_vec().into(),
+        }))
+    }
+
+    async fn ticket_key(
+        &self,
+        _: Request<TicketKeyRequest>,
+    ) -> Result<Response<TicketKeyReply>, Status> {
+        Ok(Response::new(TicketKeyReply {
+            public_key: self.ticket_key().to_vec().into(),
         }))
     }
 }

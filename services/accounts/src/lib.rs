@@ -33,6 +33,8 @@ pub struct Config {
     pub tracker: String,
     /// `https://host` as viewers reach us; without it, what their request says.
     pub public_url: Option<String>,
+    /// The same of a tracker that is reached elsewhere.
+    pub tracker_public: Option<String>,
 }
 
 /// The service's state, cheap to clone; HTTP and gRPC share one.
@@ -43,7 +45,7 @@ struct Inner {
     store: store::Store,
     signer: Signer,
     tracker: TrackerClient<Transport>,
-    public_url: Option<String>,
+    tracker_public: Option<String>,
     tickets_per_address: http::Rates,
 }
 
@@ -59,7 +61,7 @@ impl Accounts {
             signer: Signer::new(&store.signing_key("ticket").await?),
             store,
             tracker: TrackerClient::new(transport),
-            public_url: config.public_url,
+            tracker_public: config.tracker_public.or(config.public_url),
             tickets_per_address: http::Rates::default(),
         })))
     }
@@ -67,7 +69,12 @@ impl Accounts {
     /// What trackers and seeders check tickets with.
     #[must_use]
     pub fn ticket_verifier(&self) -> Verifier {
-        Verifier::new(&self.0.signer.public_key())
+        Verifier::new(&self.ticket_key())
+    }
+
+    /// The Ed25519 key of that verifier.
+    pub(crate) fn ticket_key(&self) -> [u8; 32] {
+        self.0.signer.public_key()
     }
 
     /// All channels by name, at most 500.

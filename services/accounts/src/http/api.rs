@@ -127,9 +127,9 @@ fn figures(
     }
 }
 
-/// The tracker answers where this service was reached.
+/// The tracker answers where this service was reached, unless the operator says otherwise.
 fn tracker_url(accounts: &Accounts, request: &HttpRequest) -> Result<String, Refusal> {
-    if let Some(url) = &accounts.0.public_url {
+    if let Some(url) = &accounts.0.tracker_public {
         let url = url.trim_end_matches('/');
         // http becomes ws, https becomes wss.
         return Ok(format!("ws{}/ws", url.strip_prefix("http").unwrap_or(url)));

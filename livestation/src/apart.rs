@@ -1,0 +1,66 @@
+//! What a service needs when it runs in a process of its own: the key that tickets are
+//! checked with, and a file that says where it serves.
+
+use std::{net::SocketAddr, path::Path, time::Duration};
+
+use anyhow::Context;
+use boot::ticket::Verifier;
+use proto::accounts::{TicketKeyRequest, accounts_client::AccountsClient};
+use serde::Serialize;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+
+const CALL_DEADLINE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(250);
+/// While accounts is away, it is said this often.
+const REMIND: Duration = Duration::from_secs(10);
+
+/// Where a service serves; scripts rely on the fields.
+#[derive(Serialize)]
+pub(crate) struct Ready {
+    pub(crate) http: String,
+    pub(crate) grpc: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) udp: Option<SocketAddr>,
+}
+
+impl Ready {
+    pub(crate) fn publish(&self, file: Option<&Path>) -> anyhow::Result<()> {
+        if let Some(file) = file {
+            boot::files::write_json_atomically(file, self)
+                .with_context(|| format!("--ready-json {}", file.display()))?;
+        }
+        tracing::info!("ready");
+        Ok(())
+    }
+}
+
+/// Asks accounts what tickets are checked with, as long as it takes; `None` when `stop`
+/// comes first.
+pub(crate) async fn tickets(
+    accounts: &str,
+    stop: &CancellationToken,
+) -> anyhow::Result<Option<Verifier>> {
+    let channel = boot::grpc::connect_lazy(accounts).context("--accounts is no URL")?;
+    let mut client = AccountsClient::new(channel);
+    let asking = async {
+        let mut reminded: Option<time::Instant> = None;
+        loop {
+            let asked = time::timeout(CALL_DEADLINE, client.ticket_key(TicketKeyRequest {})).await;
+            if let Ok(Ok(reply)) = asked {
+                return reply.into_inner().public_key;
+            }
+            if reminded.is_none_or(|at| at.elapsed() >= REMIND) {
+                reminded = Some(time::Instant::now());
+                tracing::warn!("accounts does not answer at --accounts: trying again");
+            }
+            time::sleep(PAUSE).await;
+        }
+    };
+    let key = tokio::select! {
+        key = asking => key,
+        () = stop.cancelled() => return Ok(None),
+    };
+    let key: &[u8; 32] = key[..].try_into().context("accounts has no such key")?;
+    Ok(Some(Verifier::new(key)))
+}
