@@ -12,6 +12,7 @@ pub mod http;
 pub mod kernel;
 pub mod process;
 pub mod scenario;
+pub mod stage;
 pub mod station;
 pub mod swarm;
 pub mod viewer;

@@ -1,6 +1,7 @@
 //! The runs that tests hold to their limits and the bench measures at length. Each answers
 //! with what was seen; whoever calls judges.
 
+pub mod apart;
 pub mod carried;
 pub mod cost;
 pub mod exact;

@@ -1,5 +1,5 @@
 //! The measurements behind `bench/RESULTS.md`: `bench/run [exact] [carried] [swarm] [cost]
-//! [kill3] [stop3] [kill6]`, all without a name. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
+//! [kill3] [stop3] [kill6] [tracker] [seeder] [seeders]`, all without a name. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
 
 use std::{
     fmt::Write as _,
@@ -11,11 +11,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::json;
-use tests::scenario::{Row, carried, cost, exact, load, vanish};
+use tests::scenario::{Row, apart, carried, cost, exact, load, vanish};
 
-const ALL: [&str; 7] = [
-    "exact", "carried", "swarm", "cost", "kill3", "stop3", "kill6",
+const ALL: [&str; 10] = [
+    "exact", "carried", "swarm", "cost", "kill3", "stop3", "kill6", "tracker", "seeder", "seeders",
 ];
+/// After a fault the viewers are watched for so long.
+const AFTER: Duration = Duration::from_secs(60);
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -79,13 +81,49 @@ async fn measure(name: &str) -> Result<()> {
                 vanish,
                 relays,
                 signal,
-                after: Duration::from_secs(60),
+                after: AFTER,
             })
             .await?;
-            show(name, &report.rows(), &report)
+            show(name, &report.rows(None), &report)
+        }
+        "tracker" => {
+            let report = apart::tracker(Duration::from_secs(60), AFTER).await?;
+            show(name, &tracker_rows(&report), &report)
+        }
+        "seeder" => {
+            let back = Some(Duration::from_millis(1500));
+            let report = apart::seeder(1, back, AFTER).await?;
+            show(name, &report.rows(Some(2000)), &report)
+        }
+        "seeders" => {
+            let report = apart::seeder(2, None, AFTER).await?;
+            show(name, &report.rows(None), &report)
         }
         _ => bail!("there is {}", ALL.join(", ")),
     }
+}
+
+fn tracker_rows(report: &apart::TrackerReport) -> Vec<Row> {
+    let ms = |span: Option<u64>| span.map(|ms| ms as f64);
+    let mut rows = report.aftermath.rows(None);
+    rows.push(Row::at_most(
+        "a newcomer is told",
+        ms(report.told_ms),
+        2000.0,
+        "ms",
+    ));
+    rows.push(Row::at_most(
+        "everyone registered after the return",
+        ms(report.registered_ms),
+        10_000.0,
+        "ms",
+    ));
+    rows.push(Row::only(
+        "the newcomer plays after the return",
+        ms(report.newcomer_plays_ms),
+        "ms",
+    ));
+    rows
 }
 
 /// A run that was not exact has no report.
