@@ -262,6 +262,7 @@ impl<S: Scheme> Peer<S> {
             let outlook = Outlook {
                 interval: self.rate.interval(),
                 fetched_per_s: self.pull.fetched_per_s(self.now),
+                placed: self.parents.iter().next().is_some(),
             };
             let decisions = self
                 .playout

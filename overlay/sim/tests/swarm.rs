@@ -41,8 +41,8 @@ fn a_scarce_swarm_saves_what_its_seeder_cannot_send() {
 }
 
 /// Supply is an eighth above demand, since every fourth viewer shares nothing, and newcomers
-/// need the past on top of it: they come in every phase of the GOP, begin within a second,
-/// and nobody else pays for it.
+/// need the past on top of it: they come in every phase of the GOP, half of them begin within
+/// a second, and nobody else pays for it.
 #[test]
 fn newcomers_begin_within_a_second_where_uplink_is_scarce() {
     let scenario = Scenario {

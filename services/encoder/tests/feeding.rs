@@ -12,6 +12,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use proto::{
     accounts::{
         AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest, Channel,
+        TicketKeyReply, TicketKeyRequest,
         accounts_server::{Accounts, AccountsServer},
     },
     encoder::{
@@ -89,6 +90,13 @@ impl Accounts for AccountsDouble {
         _: Request<AuthorizeRequest>,
     ) -> Result<Response<AuthorizeReply>, Status> {
         Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn ticket_key(
+        &self,
+        _: Request<TicketKeyRequest>,
+    ) -> Result<Response<TicketKeyReply>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
     }
 
     async fn certify_epoch(

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::{Peer, Phase, pull::View};
+use super::{Peer, Phase, pull::View, window::Generation};
 use crate::{
     PeerId, Scheme, StripeSet,
     tracker::Role,
@@ -101,36 +101,24 @@ impl<S: Scheme> Peer<S> {
         first.map_or(self.now, |first| first + BACKFILL_PATIENCE)
     }
 
-    /// Where a newcomer begins: at the latest keyframe that is due, as its partners know it,
-    /// unless the headers it has tell already.
-    pub(super) fn entry_of_partners(&mut self, own: Option<u64>) -> Option<u64> {
-        let soon = self.now + super::playout::USUAL_DELAY;
-        let due_of = |sequence: u64| {
-            let facts = self.window.get(sequence)?.facts()?;
-            super::playout::due(facts, &self.clock)
-        };
-        if own.and_then(due_of).is_some_and(|due| due <= soon) {
-            return own;
-        }
-        let known =
-            |(_, generation): &(u64, &super::window::Generation<S>)| generation.header().is_some();
-        let (first, _) = self.window.range(..).find(known)?;
-        let first_due = due_of(first)?;
-        let interval = self.rate.interval();
-        let due_by_then = |keyframe: &u64| {
-            let before = u32::try_from(first - *keyframe).unwrap_or(u32::MAX);
-            first_due - interval.saturating_mul(before) <= soon
-        };
+    /// Where a newcomer begins: at the latest keyframe that its partners have, unless a
+    /// later one is known here.
+    pub(super) fn entry_of_partners(&self, own: Option<u64>) -> Option<u64> {
+        let facts = |sequence: u64| self.window.get(sequence)?.facts();
+        let known = |(_, generation): &(u64, &Generation<S>)| generation.header().is_some();
+        let (newest, _) = self.window.range(..).rev().find(known)?;
         let keyframes = self
             .links
             .up()
             .filter_map(|(_, link)| link.have.as_ref())
             .flat_map(|(_, have)| have.keyframes.iter().copied());
         keyframes
-            .filter(|keyframe| *keyframe <= first)
-            .filter(due_by_then)
+            .filter(|keyframe| *keyframe <= newest)
+            .filter(|keyframe| {
+                facts(*keyframe).is_none_or(|facts| facts.flags.has(stripe::Flags::KEYFRAME))
+            })
+            .chain(own)
             .max()
-            .or(own)
     }
 
     pub(super) fn ask_what_partners_have(&mut self) {

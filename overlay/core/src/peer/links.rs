@@ -18,6 +18,10 @@ const HAVE_INTERVAL: Duration = Duration::from_millis(100);
 /// for five a second.
 const MAX_HEADER_REQUESTS: u32 = 40;
 const HEADER_REQUEST_SPAN: Duration = Duration::from_secs(2);
+/// Pieces of the past that one peer is lent at once, a GOP of 4 s if need be, and how many
+/// of them a second are forgiven: enough to come again, too few to live on.
+const MAX_LENT: f64 = 320.0;
+const FORGIVEN_PER_S: f64 = 4.0;
 /// More room than this does not make a neighbour a better parent: it is only what it says.
 const MAX_SPARE: u32 = 8;
 /// Cut peers remembered.
@@ -47,6 +51,9 @@ pub(super) struct Link {
     stale_since: Instant,
     header_requests: u32,
     header_requests_since: Instant,
+    /// Pieces it was lent, less what it has been forgiven since.
+    lent: f64,
+    lent_at: Instant,
 }
 
 impl Links {
@@ -161,6 +168,18 @@ impl Link {
         }
         self.header_requests += 1;
         self.header_requests <= MAX_HEADER_REQUESTS
+    }
+
+    /// Whether it may be lent more of the past, and notes that it is.
+    pub(super) fn lend(&mut self, now: Instant, pieces: usize) -> bool {
+        let forgiven = now.since(self.lent_at).as_secs_f64() * FORGIVEN_PER_S;
+        self.lent = (self.lent - forgiven).max(0.0) + pieces as f64;
+        self.lent_at = now;
+        let fits = self.lent <= MAX_LENT;
+        if !fits {
+            self.lent -= pieces as f64;
+        }
+        fits
     }
 
     /// Counts a piece that came too late or of another epoch. Whether these are

@@ -2,7 +2,7 @@
 //! cannot be decoded then is a stall, after which playing goes on at the next keyframe that
 //! is whole, and never slips later for good.
 //!
-//! Who begins does not wait for a keyframe to be due: it plays the newest one it has whole
+//! Who begins or goes on does not wait for a keyframe to be due: it plays one that is whole
 //! at once, and what follows slower, until it is D behind (`playout/begin.rs`).
 
 use std::time::Duration;
@@ -17,12 +17,12 @@ mod begin;
 /// After a stall, a keyframe that is due so soon is a better beginning than the one before
 /// it, which is due.
 const SOON: Duration = Duration::from_millis(1000);
-/// The play-out delay unless the headers say otherwise.
-pub(super) const USUAL_DELAY: Duration = Duration::from_millis(1800);
 /// The pace of who is not yet D behind: adaptive play-out keeps speech and motion pleasant
 /// down to three quarters (Kalman, Steinbach, Girod, "Adaptive media playout for low-delay
 /// video streaming", 2004).
 const SLOW: f64 = 0.75;
+/// A picture that stood longer than this while playing slower sets the pace anew.
+const LATE: Duration = Duration::from_millis(30);
 
 /// Where the player stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,6 +56,8 @@ pub(super) struct Outlook {
     pub(super) interval: Duration,
     /// Pieces of the past that partners send, a second.
     pub(super) fetched_per_s: f64,
+    /// A parent has taken the peer on: from here on the trees bring what is new.
+    pub(super) placed: bool,
 }
 
 /// What the player decided.
@@ -117,7 +119,9 @@ impl Playout {
         clock: &WallClock,
         outlook: Outlook,
     ) -> Vec<Decision> {
-        self.joined = self.joined.or(window.newest());
+        if self.joined.is_none() || !outlook.placed && self.phase == Phase::Starting {
+            self.joined = window.newest();
+        }
         match self.phase {
             Phase::Starting => self.begin(now, window, clock, outlook, 0),
             Phase::Playing(next) => self.play(now, window, clock, next),
@@ -139,9 +143,9 @@ impl Playout {
     /// When something will be due; `None` while nothing is known to come.
     pub(super) fn next<S: Scheme>(&self, window: &Window<S>, clock: &WallClock) -> Option<Instant> {
         match self.phase {
-            Phase::Playing(next) => window.range(next..).find_map(|(_, generation)| {
+            Phase::Playing(next) => window.range(next..).find_map(|(sequence, generation)| {
                 let facts = generation.facts()?;
-                if generation.complete.is_some() {
+                if generation.complete.is_some() && sequence == next {
                     self.release_at(facts, clock)
                 } else {
                     due(facts, clock)
@@ -161,8 +165,8 @@ impl Playout {
     ) -> Option<u64> {
         match self.phase {
             Phase::Playing(next) => Some(next),
-            Phase::Starting => entry(now + USUAL_DELAY, window, clock, 0),
-            Phase::Stalled(missed, _) => entry(now + SOON, window, clock, missed + 1),
+            Phase::Starting => entry(None, window, clock, 0),
+            Phase::Stalled(missed, _) => entry(Some(now + SOON), window, clock, missed + 1),
             Phase::Ended => None,
         }
     }
@@ -194,11 +198,16 @@ impl Playout {
         let (Some(at), Some(due)) = (self.release_at(facts, clock), due(facts, clock)) else {
             return Vec::new();
         };
-        if now < if there { at } else { due } {
+        // What was forgotten will not come any more.
+        let lost = next < window.floor();
+        if !lost && now < if there { at } else { due } {
             return Vec::new();
         }
         if due <= now {
             self.slow = None;
+        } else if now.since(at) > LATE {
+            // It came late for its pace: the next ones are not hurried after it.
+            self.slow = Some((now, facts.ingest_stamp_us));
         }
         if sequence == next && facts.flags.has(Flags::END) {
             self.phase = Phase::Ended;
@@ -225,8 +234,14 @@ impl Playout {
     }
 }
 
-/// The keyframe to begin with: the latest that is due by then, or else the first there is.
-fn entry<S: Scheme>(by: Instant, window: &Window<S>, clock: &WallClock, from: u64) -> Option<u64> {
+/// The keyframe to begin with: the latest, or the latest that is due by then, or else the
+/// first there is.
+fn entry<S: Scheme>(
+    by: Option<Instant>,
+    window: &Window<S>,
+    clock: &WallClock,
+    from: u64,
+) -> Option<u64> {
     let mut entry = None;
     for (sequence, generation) in window.range(from..) {
         let Some(facts) = generation.facts() else {
@@ -235,7 +250,9 @@ fn entry<S: Scheme>(by: Instant, window: &Window<S>, clock: &WallClock, from: u6
         if !facts.flags.has(Flags::KEYFRAME) {
             continue;
         }
-        if entry.is_some() && due(facts, clock)? > by {
+        if let (Some(_), Some(by)) = (entry, by)
+            && due(facts, clock)? > by
+        {
             break;
         }
         entry = Some(sequence);

@@ -22,6 +22,8 @@ const ANSWER: Duration = Duration::from_millis(350);
 /// A partner that is busy is left alone for so long, twice as long each time, at most.
 const REST: Duration = Duration::from_millis(80);
 const MAX_REST: Duration = Duration::from_millis(640);
+/// The same of one that lends nothing and does not say so.
+const MUTE_REST: Duration = Duration::from_secs(5);
 /// A newcomer's questions are not urgent: others watch already.
 const UNHURRIED: Duration = Duration::from_millis(1500);
 /// So near to its deadline a generation is asked of a seeder.
@@ -44,6 +46,8 @@ pub(super) struct Pull {
     /// Partners that said they are busy: until when they are left alone, and for how long
     /// that was.
     busy: BTreeMap<PeerId, (Instant, Duration)>,
+    /// The same of those that lent nothing of the past.
+    stingy: BTreeMap<PeerId, (Instant, Duration)>,
     questions: Allowance,
     /// Estimate of the 95th percentile of ingest stamp → whole, seconds.
     arrival_p95: f64,
@@ -139,6 +143,7 @@ impl Default for Pull {
         Self {
             asked: BTreeMap::new(),
             busy: BTreeMap::new(),
+            stingy: BTreeMap::new(),
             questions: Allowance::new(ASKS_PER_S, ASKS_AT_ONCE),
             arrival_p95: 0.4,
             fetched: Fetched::default(),
@@ -163,6 +168,7 @@ impl Pull {
     /// A piece came that may have been asked for.
     pub(super) fn on_piece(&mut self, from: PeerId, sequence: u64, stripe: StripeId) {
         self.busy.remove(&from);
+        self.stingy.remove(&from);
         let Some(requests) = self.asked.get_mut(&sequence) else {
             return;
         };
@@ -176,22 +182,26 @@ impl Pull {
 
     /// A partner will not answer.
     pub(super) fn on_busy(&mut self, now: Instant, from: PeerId, sequence: u64) {
-        let (until, span) = self.busy.get(&from).copied().unwrap_or((now, REST / 2));
-        if until <= now {
-            let span = (span * 2).min(MAX_REST);
-            self.busy.insert(from, (now + span, span));
-        }
+        let mut lends_not = false;
         for request in self.asked.get_mut(&sequence).into_iter().flatten() {
             if request.to == from {
+                lends_not |= request.catch_up && !request.is_done();
                 request.over = true;
                 request.count = 0;
             }
         }
+        let resting = if lends_not {
+            &mut self.stingy
+        } else {
+            &mut self.busy
+        };
+        rest(resting, now, from, MAX_REST);
     }
 
     /// A link is gone.
     pub(super) fn on_link_down(&mut self, peer: PeerId) {
         self.busy.remove(&peer);
+        self.stingy.remove(&peer);
         for request in self.asked.values_mut().flatten() {
             if request.to == peer {
                 request.over = true;
@@ -289,7 +299,8 @@ impl Pull {
         while wanted > 0 && !open.is_empty() && self.questions.are_left() {
             let tried = |peer: PeerId| {
                 let busy = self.busy.get(&peer).is_some_and(|(until, _)| *until > now);
-                busy || requests.iter().any(|request| request.to == peer)
+                let asked = |request: &Request| request.to == peer && !request.catch_up;
+                busy || requests.iter().any(asked)
             };
             let Some(to) = choose(view.links, sequence, last_moment, tried, load, random) else {
                 // Everyone was tried in vain: begin again with the next tick.
@@ -338,6 +349,9 @@ impl Pull {
         for requests in self.asked.values_mut() {
             for request in requests.iter_mut() {
                 if request.deadline <= now {
+                    if request.catch_up && !request.is_done() {
+                        rest(&mut self.stingy, now, request.to, MUTE_REST);
+                    }
                     request.over = true;
                     request.count = 0;
                 }
@@ -354,13 +368,25 @@ impl Pull {
     }
 }
 
+/// Leaves a partner alone for a while, longer each time.
+fn rest(
+    resting: &mut BTreeMap<PeerId, (Instant, Duration)>,
+    now: Instant,
+    peer: PeerId,
+    most: Duration,
+) {
+    let (until, span) = resting.get(&peer).copied().unwrap_or((now, REST / 2));
+    if until <= now {
+        let span = (span * 2).min(most);
+        resting.insert(peer, (now + span, span));
+    }
+}
+
 /// Whether one that plays has little time left for what it should have caught up with.
 fn is_pressing<S: Scheme>(now: Instant, sequence: u64, view: &View<'_, S>) -> bool {
-    let facts = view
-        .window
-        .get(sequence)
-        .and_then(|generation| generation.facts());
-    let due = facts.and_then(|facts| due(facts, view.clock));
+    // Where its header is missing too, by the next one that is there.
+    let mut later = view.window.range(sequence..);
+    let due = later.find_map(|(_, generation)| due(generation.facts()?, view.clock));
     !view.starting && due.is_some_and(|due| due <= now + PRESSING)
 }
 

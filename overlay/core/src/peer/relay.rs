@@ -23,6 +23,8 @@ const DUE_GRACE: Duration = Duration::from_millis(200);
 /// What a new child is sent again waits while what waits already takes so long: those who
 /// watch come first.
 const BACKFILL_WAIT: Duration = Duration::from_millis(100);
+/// Pieces that are lent in one answer, at most.
+const MAX_LENT: usize = 4;
 /// Newcomers are lent nothing while all that waits takes so long.
 const LEND_WAIT: Duration = Duration::from_millis(400);
 /// It is given up after this: the child pulls what it still lacks.
@@ -329,8 +331,9 @@ impl<S: Scheme> Peer<S> {
         let seeder = self.config.role == Role::Seeder;
         let bytes = serve.len() * len;
         let within = Duration::from_millis(u64::from(pull.within_ms)).min(MAX_WITHIN);
-        let class = self.class_of(pull, within, bytes);
-        let affordable = class.is_some() && (!seeder || self.spend_rescue(bytes));
+        let class = self.class_of(from, pull, within, serve.len(), bytes);
+        let rescues = seeder && !pull.catch_up;
+        let affordable = class.is_some() && (!rescues || self.spend_rescue(bytes));
         if !self.uplink.shares() || serve.len() < count || !affordable {
             let busy = control::Busy {
                 sequence: pull.sequence,
@@ -352,10 +355,10 @@ impl<S: Scheme> Peer<S> {
                 expires: self.now + within,
                 what: Parcel {
                     stripe,
-                    kind: if seeder {
-                        PieceKind::Rescue
-                    } else {
-                        PieceKind::Pull
+                    kind: match class {
+                        Class::Backfill => PieceKind::Backfill,
+                        _ if seeder => PieceKind::Rescue,
+                        _ => PieceKind::Pull,
                     },
                 },
             });
@@ -363,9 +366,20 @@ impl<S: Scheme> Peer<S> {
     }
 
     /// In which class a pull of so many bytes is answered; `None` when it is not.
-    fn class_of(&mut self, pull: &control::Pull, within: Duration, bytes: usize) -> Option<Class> {
+    fn class_of(
+        &mut self,
+        from: PeerId,
+        pull: &control::Pull,
+        within: Duration,
+        pieces: usize,
+        bytes: usize,
+    ) -> Option<Class> {
         if pull.catch_up {
-            let lent = self.uplink.backlog() <= LEND_WAIT && self.uplink.lend(self.now, bytes);
+            let link = self.links.get_mut(from)?;
+            let lent = pieces <= MAX_LENT
+                && self.uplink.backlog() <= LEND_WAIT
+                && link.lend(self.now, pieces)
+                && self.uplink.lend(self.now, from, bytes);
             return lent.then_some(Class::Backfill);
         }
         if within <= URGENT && self.uplink.spend_urgent(self.now, bytes) {

@@ -151,7 +151,8 @@ impl<S: Scheme> Peer<S> {
     fn backfill_from(&self, stripe: crate::StripeId) -> u64 {
         let now = self.now;
         if self.playout.phase() == Phase::Starting {
-            return self.playout.joined().unwrap_or(0);
+            // 0 would mean that it knows none.
+            return self.playout.joined().map_or(0, |joined| joined.max(1));
         }
         let from = self.playout.needs_from(now, &self.window, &self.clock);
         let Some(from) = from else {

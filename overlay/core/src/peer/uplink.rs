@@ -12,6 +12,8 @@ const URGENT_BURST: Duration = Duration::from_millis(80);
 /// much longer for it, and have 1.8 s (simulated: at 150 ms swarms without spare uplink
 /// never pay it back, at 100 ms they do).
 const LENT: Duration = Duration::from_millis(100);
+/// Pieces that wait for one newcomer, at most.
+const MAX_LENT: usize = 16;
 /// Part of what children leave that is lent for good: rates are means.
 const LENT_SHARE: f64 = 0.9;
 /// Part of the cap that is used: the rest is for what the accounting sees too late.
@@ -172,12 +174,8 @@ impl<T: Copy> Uplink<T> {
         if self.tokens <= 0.0 {
             return None;
         }
-        let free = |item: &Item<T>| {
-            self.buffered
-                .get(&item.to)
-                .is_none_or(|bytes| *bytes < FULL)
-        };
-        let key = *self.queue.iter().find(|(_, item)| free(item))?.0;
+        let mut free = self.queue.iter();
+        let key = *free.find(|(_, item)| !self.is_clogged(item.to))?.0;
         let item = self.take(key)?;
         self.tokens -= item.len as f64;
         self.measured.pieces += item.len as u64;
@@ -245,14 +243,22 @@ impl<T: Copy> Uplink<T> {
         there
     }
 
-    /// Takes bytes out of what may be lent to newcomers. Whether they were there.
-    pub(super) fn lend(&mut self, now: Instant, bytes: usize) -> bool {
+    /// Takes bytes out of what may be lent to newcomers, more than there are if need be, so
+    /// that large pieces come to be lent too. Whether any were there, and the newcomer takes
+    /// what it was lent before.
+    pub(super) fn lend(&mut self, now: Instant, to: PeerId, bytes: usize) -> bool {
         self.refill(now);
-        let there = self.lent >= bytes as f64;
+        let waiting = self.per_peer.get(&to).copied().unwrap_or(0);
+        let there = self.lent > 0.0 && waiting < MAX_LENT && !self.is_clogged(to);
         if there {
             self.lent -= bytes as f64;
         }
         there
+    }
+
+    /// Whether a link takes nothing more until its send buffer drains.
+    fn is_clogged(&self, peer: PeerId) -> bool {
+        self.buffered.get(&peer).is_some_and(|bytes| *bytes >= FULL)
     }
 
     /// The children need so many bytes a second.
@@ -426,15 +432,29 @@ mod tests {
         uplink.commit(fill * 0.5);
         let mut lent = 0;
         for ms in 0..2000 {
-            while uplink.lend(at(ms), 1000) {
+            while uplink.lend(at(ms), PeerId(1), 1000) {
                 lent += 1000;
             }
         }
         let most = 0.1 * 1e6 + 2.0 * fill * 0.5 * LENT_SHARE;
-        assert!(f64::from(lent) <= most, "{lent} of {most}");
+        assert!(f64::from(lent) <= most + 1000.0, "{lent} of {most}");
         assert!(f64::from(lent) >= most * 0.9, "{lent} of {most}");
         uplink.close();
         assert!(uplink.spare() == 0.0);
+    }
+
+    #[test]
+    fn who_does_not_take_what_was_lent_is_lent_no_more() {
+        let mut uplink = Uplink::new(at(0), 80_000_000);
+        let mut lent = 0;
+        while uplink.lend(at(0), PeerId(1), 1000) {
+            uplink.push(item(1, 1, Class::Backfill));
+            lent += 1;
+        }
+        assert_eq!(lent, MAX_LENT);
+        assert!(uplink.lend(at(0), PeerId(2), 1000));
+        uplink.on_buffered(PeerId(2), FULL);
+        assert!(!uplink.lend(at(0), PeerId(2), 1000));
     }
 
     #[test]

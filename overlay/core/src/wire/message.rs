@@ -173,7 +173,7 @@ pub mod control {
         pub interior: bool,
         /// The tracker planned it, and so knows that there is room; else the child helps
         /// itself, and is taken on only where there is room to see.
-        #[prost(bool, tag = "4")]
+        #[prost(bool, tag = "5")]
         pub planned: bool,
     }
 

@@ -16,6 +16,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use proto::{
     accounts::{
         AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest, Channel,
+        TicketKeyReply, TicketKeyRequest,
         accounts_server::{Accounts, AccountsServer},
     },
     encoder::{
@@ -313,6 +314,13 @@ impl Accounts for AccountsDouble {
                 play_out_delay_ms: PLAY_OUT_DELAY_MS,
             }),
         }))
+    }
+
+    async fn ticket_key(
+        &self,
+        _: Request<TicketKeyRequest>,
+    ) -> Result<Response<TicketKeyReply>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
     }
 
     async fn certify_epoch(

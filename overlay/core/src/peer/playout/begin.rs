@@ -1,12 +1,12 @@
 //! Beginning, and going on after a stall: with generations that are due, when the last
-//! keyframe among them and all since are whole; or ahead of time, with the newest keyframe
-//! that is whole, played slower from there.
+//! keyframe among them and all since are whole; or ahead of time, with a keyframe that is
+//! whole, played slower from there.
 
 use std::time::Duration;
 
 use stripe::Flags;
 
-use super::{Decision, Outlook, Phase, Playout, due};
+use super::{Decision, Outlook, Phase, Playout, SLOW, due};
 use crate::{
     Facts, Instant, Scheme,
     peer::{clock::WallClock, window::Window},
@@ -15,6 +15,8 @@ use crate::{
 /// What is due so soon must be there to begin: two generations and the time in which pulls
 /// for the rest are answered.
 const LEAD: Duration = Duration::from_millis(600);
+/// The picture may stand so long for what is fetched while it plays slower.
+const FREEZE: Duration = Duration::from_millis(500);
 /// Part of the pace until now that is counted on: others come too.
 const PRUDENCE: f64 = 0.6;
 /// What is fetched must be there so long before it is due, as the pace until now tells.
@@ -50,7 +52,13 @@ impl Playout {
                 _ => None,
             };
         }
-        let early = ahead_of_time(now, window, clock, from);
+        // A newcomer has nothing to lose and takes the newest; who stands loses least with
+        // the next.
+        let mut early: Vec<u64> = ahead_of_time(now, window, clock, from).collect();
+        if from == 0 {
+            early.reverse();
+        }
+        let early = early.into_iter().map(|sequence| sequence..sequence + 1);
         let chain = chain
             .into_iter()
             .chain(early)
@@ -89,8 +97,11 @@ impl Playout {
         let Some(last_due) = due(last, clock) else {
             return false;
         };
-        let past = self.joined.map_or(0, |joined| joined + 1);
+        let past = self.joined.unwrap_or(0);
         let newest = window.newest().unwrap_or(0);
+        if last.flags.has(Flags::PAUSE) && next > newest {
+            return true;
+        }
         let mut missing = 0;
         for sequence in next..=newest.max(past) {
             let generation = window.get(sequence);
@@ -110,7 +121,9 @@ impl Playout {
             let have = generation.map_or(0, |generation| generation.have().len());
             missing += usize::from(last.k).saturating_sub(have);
             let span = missing as f64 / (outlook.fetched_per_s * PRUDENCE).max(0.1);
-            if now + Duration::from_secs_f64(span.min(60.0)) + MARGIN > due {
+            let there = now + Duration::from_secs_f64(span.min(60.0));
+            let shown = now + outlook.interval.saturating_mul(after).div_f64(SLOW) + FREEZE;
+            if there + MARGIN > due || there > shown {
                 return false;
             }
         }
@@ -118,18 +131,20 @@ impl Playout {
     }
 }
 
-/// The newest keyframe that is whole, as a chain of one.
+/// The keyframes that are whole and not due yet.
 fn ahead_of_time<S: Scheme>(
     now: Instant,
     window: &Window<S>,
     clock: &WallClock,
     from: u64,
-) -> Option<std::ops::Range<u64>> {
-    let early = |facts: &Facts| {
+) -> impl Iterator<Item = u64> {
+    let early = move |facts: &Facts| {
         facts.flags.has(Flags::KEYFRAME) && due(facts, clock).is_some_and(|due| due > now)
     };
-    let (sequence, _) = window.range(from..).rev().find(|(_, generation)| {
-        generation.complete.is_some() && generation.facts().is_some_and(early)
-    })?;
-    Some(sequence..sequence + 1)
+    window
+        .range(from..)
+        .filter(move |(_, generation)| {
+            generation.complete.is_some() && generation.facts().is_some_and(early)
+        })
+        .map(|(sequence, _)| sequence)
 }

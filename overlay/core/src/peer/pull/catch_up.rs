@@ -12,11 +12,13 @@ use std::collections::BTreeMap;
 const UNDER_WAY_MS: usize = 100;
 /// Pieces that may be under way from a partner that has nothing to spare: it lends them.
 const LENT: usize = 3;
+/// More than this a partner is not believed to spare: it is only what it says.
+const MAX_SPARE_KBPS: u32 = 12_000;
 /// Pieces asked for in one question: few, so that a generation comes from many.
 const PER_QUESTION: usize = 2;
 /// A seeder is taken for so much slower than it says, so that viewers come first.
 const SEEDER_HANDICAP: f64 = 1.5;
-/// Questions that may be asked in a second, and at once: the past is 200 pieces at most, and
+/// Questions that may be asked in a second, and at once: a GOP of 2 s is 160 pieces, and
 /// many are asked for in vain.
 const ASKS_PER_S: f64 = 60.0;
 const ASKS_AT_ONCE: f64 = 240.0;
@@ -91,7 +93,10 @@ impl Pull {
         }
         while wanted > 0 && !open.is_empty() && self.fetched.questions.are_left() {
             let failed = |peer: PeerId| {
-                let busy = self.busy.get(&peer).is_some_and(|(until, _)| *until > now);
+                let busy = self
+                    .stingy
+                    .get(&peer)
+                    .is_some_and(|(until, _)| *until > now);
                 let over = |request: &Request| request.over && request.to == peer;
                 busy || requests.iter().any(over)
             };
@@ -123,7 +128,7 @@ impl Pull {
                 stripes,
                 count,
                 within: UNHURRIED,
-                header: facts.is_none(),
+                header: facts.is_none() && requests.len() <= 2,
                 catch_up: true,
             });
         }
@@ -150,8 +155,8 @@ fn choose<S: Scheme>(
         }
         let stripes = open.and(StripeSet::from_bits(have.stripes));
         let under_way = load.get(&peer).copied().unwrap_or(0);
-        let bytes = (have.spare_kbps as usize).saturating_mul(UNDER_WAY_MS) / 8;
-        let most = LENT + bytes / piece_len.max(1);
+        let spare_kbps = have.spare_kbps.min(MAX_SPARE_KBPS);
+        let most = LENT + spare_kbps as usize * UNDER_WAY_MS / 8 / piece_len.max(1);
         let room = most.saturating_sub(under_way).min(stripes.len());
         if room == 0 {
             continue;
@@ -163,7 +168,7 @@ fn choose<S: Scheme>(
         };
         // Those alike are taken in no order.
         let spread = 1.0 + random.unit() * 0.1;
-        let rank = (under_way + 1) as f64 / f64::from(have.spare_kbps) * handicap * spread;
+        let rank = (under_way + 1) as f64 / f64::from(spare_kbps) * handicap * spread;
         if best.as_ref().is_none_or(|other| rank < other.rank) {
             best = Some(Choice {
                 rank,
