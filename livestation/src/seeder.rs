@@ -68,7 +68,7 @@ pub(crate) struct Args {
     )]
     udp_public: Vec<SocketAddr>,
     /// What it sends at most, to all viewers of a channel together
-    #[arg(long, env = "LIVESTATION_SEEDER_UPLOAD_MAX", value_name = "RATE", default_value = "100Mbps", value_parser = parse_rate)]
+    #[arg(long, env = "LIVESTATION_UPLOAD_MAX", value_name = "RATE", default_value = "100Mbps", value_parser = parse_rate)]
     upload_max: Rate,
     /// Written when it serves
     #[arg(long, value_name = "FILE")]

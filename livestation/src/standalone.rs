@@ -113,7 +113,7 @@ pub(crate) struct Args {
     /// A seeder in another process, instead of the one here; may repeat
     #[arg(
         long = "seeder",
-        env = "LIVESTATION_SEEDERS",
+        env = "LIVESTATION_SEEDER",
         value_name = "URL",
         value_delimiter = ','
     )]
