@@ -1,6 +1,7 @@
 //! A viewer in the hands of strangers: a tracker and three peers that say anything, in any
 //! order, at any time. Each step is `who and how (1 byte), length (2 bytes), bytes`; nothing
-//! may panic, and nothing may come out that the broadcast's key has not signed.
+//! may panic, nothing may come out that the broadcast's key has not signed, and what is kept
+//! of it all stays bounded.
 
 #![no_main]
 
@@ -18,11 +19,18 @@ use prost::Message as _;
 
 #[path = "../broadcast.rs"]
 mod broadcast;
+#[path = "../memory.rs"]
+mod memory;
 
 static SCHEME: LazyLock<Signed> = LazyLock::new(broadcast::scheme);
 static EPOCH: LazyLock<SignedEpoch> = LazyLock::new(broadcast::epoch);
 
+/// A window of pieces that wait for their headers, and what a peer knows of three others.
+const MOST_HELD: usize = 2 << 20;
+
 fuzz_target!(|input: &[u8]| {
+    // Made before anything is counted.
+    let _ = (&*SCHEME, &*EPOCH, broadcast::generation(0));
     let mut input = Bytes::copy_from_slice(input);
     let mut now = Instant::default();
     let config = Config {
@@ -32,6 +40,7 @@ fuzz_target!(|input: &[u8]| {
         seed: 1,
         started: now,
     };
+    let held = memory::Held::new();
     let mut peer = Peer::new(now, SCHEME.clone(), config);
     peer.handle(now, Input::TrackerUp);
     for other in 2..=4 {
@@ -45,6 +54,7 @@ fuzz_target!(|input: &[u8]| {
         now = now + Duration::from_millis(u64::from(how & 7) * 20);
         peer.handle(now, step(how >> 3 & 7, from, &bytes));
         drain(&mut peer);
+        held.is_at_most(MOST_HELD);
     }
 });
 

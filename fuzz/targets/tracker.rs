@@ -1,6 +1,7 @@
 //! A tracker in the hands of strangers: four connections that say anything, in any order, at
 //! any time, and a broadcast that is on. Each step is `who and how (1 byte), length (2
-//! bytes), bytes`; nothing may panic, and the tracker must come to rest.
+//! bytes), bytes`; nothing may panic, the tracker must come to rest, and what it keeps of it
+//! all stays bounded.
 
 #![no_main]
 
@@ -15,12 +16,18 @@ use overlay_core::{
 };
 use prost::Message as _;
 
+#[path = "../memory.rs"]
+mod memory;
+
+/// What a tracker knows of four sessions, with all that each may name.
+const MOST_HELD: usize = 2 << 20;
 /// Ours; the strangers are 1 to 4.
 const SEEDER: SessionId = SessionId(9);
 
 fuzz_target!(|input: &[u8]| {
     let mut input = Bytes::copy_from_slice(input);
     let mut now = Instant::default();
+    let held = memory::Held::new();
     let mut tracker = Tracker::new(now, Config::default());
     begin(&mut tracker, now);
     while input.len() >= 3 {
@@ -31,6 +38,7 @@ fuzz_target!(|input: &[u8]| {
         now = now + Duration::from_millis(u64::from(how & 7) * 100);
         tracker.handle(now, step(how >> 3 & 7, session, &bytes));
         drain(&mut tracker);
+        held.is_at_most(MOST_HELD);
     }
     let _ = (tracker.stats(), tracker.picture());
 });

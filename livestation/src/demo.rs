@@ -48,7 +48,7 @@ Examples:
   livestation demo --viewers 12 --upload-max 4Mbps
   livestation demo --http 0.0.0.0:8080 --duration 5m")]
 pub(crate) struct Args {
-    /// How many viewers; the last of them uploads nothing
+    /// How many viewers, up to 50; the last of them uploads nothing
     #[arg(long, value_name = "N", default_value_t = 6, value_parser = clap::value_parser!(u16).range(1..=MAX_VIEWERS))]
     viewers: u16,
     /// What each viewer uploads at most

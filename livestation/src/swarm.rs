@@ -49,10 +49,10 @@ Example:
   livestation swarm http://127.0.0.1:8080/demo --peers 50 --over 5s --stats-json swarm.json")]
 pub(crate) struct Args {
     /// The channel's page, as standalone prints it
-    #[arg(value_name = "URL")]
-    pub(crate) url: String,
-    /// How many viewers
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(value_name = "URL", value_parser = Address::parse)]
+    pub(crate) url: Address,
+    /// How many viewers, up to 2000
+    #[arg(long, value_name = "N", default_value = "20", value_parser = parse_peers)]
     pub(crate) peers: usize,
     /// Spread their arrivals over this
     #[arg(long, value_name = "DURATION", default_value = "5s", value_parser = parse_duration)]
@@ -61,13 +61,13 @@ pub(crate) struct Args {
     #[arg(long, value_name = "RATE", default_value = "10Mbps", value_parser = parse_rate)]
     pub(crate) upload_max: Rate,
     /// This part of them uploads nothing, from 0 to 1
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = parse_share)]
     pub(crate) no_share_ratio: f64,
     /// Delay all packets so that round trips take this long
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) rtt: Option<Duration>,
     /// Lose this part of all packets, from 0 to 1
-    #[arg(long, value_name = "P", default_value_t = 0.0)]
+    #[arg(long, value_name = "P", default_value_t = 0.0, value_parser = parse_share)]
     pub(crate) loss: f64,
     /// End so long after the last arrival
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
@@ -77,24 +77,29 @@ pub(crate) struct Args {
     pub(crate) stats_json: Option<PathBuf>,
 }
 
+fn parse_peers(text: &str) -> Result<usize, String> {
+    let peers = text
+        .parse()
+        .ok()
+        .filter(|peers| (1..=MAX_PEERS).contains(peers));
+    peers.ok_or_else(|| format!("a number from 1 to {MAX_PEERS}"))
+}
+
+fn parse_share(text: &str) -> Result<f64, &'static str> {
+    let share = text
+        .parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share));
+    share.ok_or("a number from 0 to 1")
+}
+
 /// Runs the viewers until the broadcast ends, the time is up, or a signal.
 ///
 /// # Errors
 /// What the operating system refuses.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let shutdown = boot::shutdown_token()?;
-    let share = |part: f64| (0.0..=1.0).contains(&part);
-    if !share(args.loss) || !share(args.no_share_ratio) || !(1..=MAX_PEERS).contains(&args.peers) {
-        tracing::error!("--loss and --no-share-ratio are from 0 to 1, --peers to {MAX_PEERS}");
-        return Ok(exit::USAGE.into());
-    }
-    let address = match Address::parse(&args.url) {
-        Ok(address) => address,
-        Err(error) => {
-            tracing::error!("{error}");
-            return Ok(exit::USAGE.into());
-        }
-    };
+    let address = args.url.clone();
     let leave = CancellationToken::new();
     let (seated, mut arrivals) = mpsc::channel(args.peers);
     let mut seats = JoinSet::new();

@@ -51,8 +51,8 @@ Examples:
   livestation watch http://127.0.0.1:8080/demo --out demo.mp4 --duration 30s --no-share")]
 pub(crate) struct Args {
     /// The channel's page, as standalone prints it
-    #[arg(value_name = "URL")]
-    pub(crate) url: String,
+    #[arg(value_name = "URL", value_parser = Address::parse)]
+    pub(crate) url: Address,
     /// Write the stream here; - is standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
@@ -100,13 +100,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn watch(args: Args, began: Instant, shutdown: CancellationToken) -> anyhow::Result<u8> {
-    let address = match Address::parse(&args.url) {
-        Ok(address) => address,
-        Err(error) => {
-            tracing::error!("{error}");
-            return Ok(exit::USAGE);
-        }
-    };
+    let address = args.url.clone();
     let give_up = async {
         match args.wait {
             Some(wait) => time::sleep(wait).await,
