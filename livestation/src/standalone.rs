@@ -23,7 +23,7 @@ use welcome::Ready;
 /// Run a whole station: take a broadcast, serve its page, seed its swarm.
 ///
 /// The first start makes a channel called demo, a stream key and an API token, kept in
-/// --data-dir and shown at every start.
+/// --data-dir; every start shows the key, and writes both to --ready-json.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:

@@ -45,6 +45,8 @@ pub(super) struct Playout {
     joined: Option<u64>,
     /// The last one released.
     last: Option<Flags>,
+    /// Since when it has had a parent.
+    placed_since: Option<Instant>,
     /// While it plays slower: since when, and the ingest stamp it began with.
     slow: Option<(Instant, u64)>,
 }
@@ -86,6 +88,7 @@ impl Default for Playout {
             phase: Phase::Starting,
             joined: None,
             last: None,
+            placed_since: None,
             slow: None,
         }
     }
@@ -119,6 +122,9 @@ impl Playout {
         clock: &WallClock,
         outlook: Outlook,
     ) -> Vec<Decision> {
+        if outlook.placed {
+            self.placed_since.get_or_insert(now);
+        }
         if self.joined.is_none() || !outlook.placed && self.phase == Phase::Starting {
             self.joined = window.newest();
         }

@@ -15,6 +15,10 @@ use crate::{
 /// What is due so soon must be there to begin: two generations and the time in which pulls
 /// for the rest are answered.
 const LEAD: Duration = Duration::from_millis(600);
+/// A parent must have taken the peer on so long ago before anything is begun.
+const SETTLED: Duration = Duration::from_millis(200);
+/// Pushing has brought everything that is older than this.
+const PUSHED: Duration = Duration::from_millis(600);
 /// The picture may stand so long for what is fetched while it plays slower.
 const FREEZE: Duration = Duration::from_millis(500);
 /// Part of the pace until now that is counted on: others come too.
@@ -54,7 +58,10 @@ impl Playout {
         }
         // A newcomer has nothing to lose and takes the newest; who stands loses least with
         // the next.
-        let mut early: Vec<u64> = ahead_of_time(now, window, clock, from).collect();
+        let mut early: Vec<u64> = match self.is_settled(now) {
+            true => ahead_of_time(now, window, clock, from).collect(),
+            false => Vec::new(),
+        };
         if from == 0 {
             early.reverse();
         }
@@ -81,6 +88,12 @@ impl Playout {
         decisions
     }
 
+    /// Whether the peer has been in the trees for so long that it knows the newest.
+    fn is_settled(&self, now: Instant) -> bool {
+        self.placed_since
+            .is_some_and(|since| now.since(since) >= SETTLED)
+    }
+
     /// Whether what follows is there already, or, as far as there is time, likely to come.
     fn goes_on<S: Scheme>(
         &self,
@@ -102,6 +115,10 @@ impl Playout {
         if last.flags.has(Flags::PAUSE) && next > newest {
             return true;
         }
+        if self.phase == Phase::Starting && !self.is_settled(now) {
+            // How far the broadcast is, is not known before the trees have brought something.
+            return false;
+        }
         let mut missing = 0;
         for sequence in next..=newest.max(past) {
             let generation = window.get(sequence);
@@ -115,7 +132,11 @@ impl Playout {
                 return false;
             }
             if sequence > past {
-                // Pushed, and there is time.
+                // Pushed: what is older than pushing takes must be there.
+                let delay = Duration::from_millis(u64::from(last.delay_ms));
+                if due <= now + delay.saturating_sub(PUSHED) {
+                    return false;
+                }
                 break;
             }
             let have = generation.map_or(0, |generation| generation.have().len());
