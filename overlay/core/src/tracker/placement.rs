@@ -1,6 +1,7 @@
 //! Who gets which stripe from whom: supply against demand per stripe, newcomers with slots
 //! towards the root (`placement/interiors.rs`), and make-before-break moves to where an edge
-//! belongs (`placement/moves.rs`).
+//! belongs (`placement/moves.rs`); what peers bring along is taken over
+//! (`placement/returns.rs`).
 //!
 //! The one rule: a stripe's tree has no cycle, and nobody is planned more edges than its
 //! uplink carries.
@@ -12,6 +13,7 @@ use crate::{Instant, PeerId, StripeId, StripeSet, wire::DetachReason};
 
 mod interiors;
 mod moves;
+mod returns;
 
 /// Children per stripe and seeder that are kept as roots, at most (overlay design, "Roots").
 const MAX_ROOTS: usize = 5;
@@ -59,6 +61,7 @@ pub(super) struct Placement {
     reserve: f64,
     /// (peer, stripe to come) → the stripe that goes when it has come.
     exchanges: BTreeMap<(PeerId, StripeId), StripeId>,
+    returns: returns::Returns,
 }
 
 impl Placement {
@@ -85,6 +88,7 @@ impl Placement {
     /// A peer went; those it fed are placed by the next [`Self::settle`].
     pub(super) fn remove(&mut self, peer: PeerId) {
         self.forest.remove(peer);
+        self.returns.forget(peer);
         self.exchanges.retain(|(who, _), _| *who != peer);
     }
 
@@ -146,7 +150,7 @@ impl Placement {
             return self.on_orphan(now, peer, stripe);
         }
         if planned != Some(parent) {
-            return false;
+            return self.returns.drop_claim(peer, stripe, parent);
         }
         self.forest.unlink(peer, stripe);
         let rest = match reason {
@@ -172,6 +176,7 @@ impl Placement {
         if let Some(planned) = self.forest.unlink(peer, stripe) {
             self.forest.note_failure(peer, planned, now + DEAD);
         }
+        self.returns.drop_claims(peer, stripe);
         true
     }
 
@@ -182,20 +187,12 @@ impl Placement {
         stripe: StripeId,
         parent: PeerId,
     ) -> Vec<Order> {
-        let Some(node) = self.forest.get(peer) else {
+        if self.forest.get(peer).is_none() {
             return Vec::new();
-        };
-        let planned = node.parent(stripe);
-        // What a peer claims is believed as far as it could have been planned.
-        let carries =
-            |above: &Node| above.free() > 0 && (above.seeder || above.interior.contains(stripe));
-        if planned != Some(parent)
-            && stripe.get() < self.n
-            && self.forest.get(parent).is_some_and(carries)
-            && !self.forest.is_below(parent, peer, stripe)
-        {
-            self.forest.link(peer, stripe, parent);
         }
+        // What a peer claims is believed as far as it could have been planned.
+        self.returns.drop_claims(peer, stripe);
+        self.adopt(peer, stripe, parent, false);
         self.exchanges
             .remove(&(peer, stripe))
             .map(|stripe| Order::Unplace { peer, stripe })
@@ -222,6 +219,9 @@ impl Placement {
         });
         let mut orders = Vec::new();
         if !self.is_ready() || self.forest.seeders().next().is_none() {
+            return orders;
+        }
+        if self.take_over(&mut orders) {
             return orders;
         }
         self.weigh();
@@ -284,16 +284,17 @@ impl Placement {
 
     /// Gives a peer `target` stripes, those with the most room first. How many it is short.
     fn fill(&mut self, peer: PeerId, target: usize, orders: &mut Vec<Order>) -> usize {
+        let claimed = self.returns.claimed(peer);
         let held = self
             .forest
             .get(peer)
-            .map_or(target, |node| node.held().len());
+            .map_or(target, |node| node.held().or(claimed).len());
         let mut missing = target.saturating_sub(held);
         while missing > 0 {
             let Some(node) = self.forest.get(peer) else {
                 break;
             };
-            let open = StripeSet::all(self.n).without(node.held());
+            let open = StripeSet::all(self.n).without(node.held().or(claimed));
             let best = open
                 .iter()
                 .filter_map(|stripe| {

@@ -119,6 +119,11 @@ impl Tracker {
         let slots = self.stream.map_or(0, |stream| member.slots(&stream));
         self.members.insert(peer, member);
         self.placement.add(peer, grant.role == Role::Seeder, slots);
+        let brought = join.parents.iter().take(MAX_EDGES).filter_map(|edge| {
+            let stripe = wire::stripe_of(edge.stripe)?;
+            Some((stripe, PeerId(edge.parent)))
+        });
+        self.placement.on_return(self.now, peer, brought.collect());
         let welcome = wire::Welcome {
             wall_us: self.wall_us(),
             seeders: self.members.seeders(),
@@ -283,6 +288,9 @@ impl Tracker {
 
     /// Compares plans with reports, and repeats what did not come true.
     pub(super) fn reconcile(&mut self) {
+        if !self.placement.is_ready() {
+            return;
+        }
         let mut missing = Vec::new();
         let mut orders = Vec::new();
         for (peer, member) in self.members.viewers() {
@@ -305,7 +313,8 @@ impl Tracker {
             let reported = edges.iter().filter_map(|edge| wire::stripe_of(edge.stripe));
             for stripe in reported.filter(|stripe| !told_lately(*stripe)) {
                 let leaving = self.placement.is_leaving(peer, stripe);
-                if node.parent(stripe).is_none() && !leaving {
+                let claimed = self.placement.is_claimed(peer, stripe);
+                if node.parent(stripe).is_none() && !leaving && !claimed {
                     orders.push(Order::Unplace { peer, stripe });
                 }
             }

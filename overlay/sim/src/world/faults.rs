@@ -16,8 +16,8 @@ use crate::{
 
 /// After so much silence a link is lost, and a session.
 const SILENCE: Duration = Duration::from_secs(3);
-/// Peers come back to a tracker within this, at random.
-const RETURN: Duration = Duration::from_secs(3);
+/// Peers, seeders too, come back to a tracker within this, at random.
+const RETURN: Duration = Duration::from_secs(7);
 
 impl World {
     pub(super) fn strike(&mut self, what: What) {
@@ -125,18 +125,17 @@ impl World {
     }
 
     fn return_soon(&mut self, number: u32) {
-        let after = if number == SEEDER {
-            Duration::from_millis(200)
-        } else {
-            RETURN.mul_f64(self.random.unit())
-        };
+        let after = RETURN.mul_f64(self.random.unit());
         self.at(self.now + after, Event::Return(number));
     }
 
     /// The seeder begins anew with its old name and none of its memory.
     pub(super) fn seeder_back(&mut self) {
-        let config = self.config_of(SEEDER);
         let now = self.now;
+        let config = overlay_core::peer::Config {
+            started: now,
+            ..self.config_of(SEEDER)
+        };
         if let Some(host) = self.hosts.get_mut(&SEEDER) {
             host.peer = Peer::new(now, Light, config);
             host.life = Life::Alive;
