@@ -163,6 +163,9 @@ impl<S: Scheme> Peer<S> {
     pub fn stats(&self) -> Stats {
         let mut stats = self.counters.stats(self.now);
         stats.state = self.state();
+        if let Phase::Stalled(_, since) = self.playout.phase() {
+            stats.stall_time += self.now.since(since);
+        }
         stats.parents = self.parents.iter().collect();
         stats.children = self
             .children

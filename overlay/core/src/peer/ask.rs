@@ -75,6 +75,7 @@ impl<S: Scheme> Peer<S> {
             patient_until: self.backfilled_by(),
             healthy: self.parents.healthy(),
             n: self.rate.shape().map_or(20, |(_, n)| n),
+            interval: self.rate.interval(),
             piece_len: self.rate.piece_len(),
         };
         let asks = self.pull.tick(self.now, &view, &mut self.random);

@@ -21,6 +21,8 @@ const SOON: Duration = Duration::from_millis(1000);
 /// down to three quarters (Kalman, Steinbach, Girod, "Adaptive media playout for low-delay
 /// video streaming", 2004).
 const SLOW: f64 = 0.75;
+/// Nothing new is known of for so many generations after the last: that is a stall too.
+const STARVED: u32 = 3;
 /// A picture that stood longer than this while playing slower sets the pace anew.
 const LATE: Duration = Duration::from_millis(30);
 
@@ -31,7 +33,7 @@ pub(super) enum Phase {
     Starting,
     /// This generation comes next.
     Playing(u64),
-    /// This one was missed, at this time.
+    /// This one was missed; since when the picture stands.
     Stalled(u64, Instant),
     /// Played to the end.
     Ended,
@@ -45,6 +47,8 @@ pub(super) struct Playout {
     joined: Option<u64>,
     /// The last one released.
     last: Option<Flags>,
+    /// When it was due.
+    last_due: Option<Instant>,
     /// Since when it has had a parent.
     placed_since: Option<Instant>,
     /// While it plays slower: since when, and the ingest stamp it began with.
@@ -88,6 +92,7 @@ impl Default for Playout {
             phase: Phase::Starting,
             joined: None,
             last: None,
+            last_due: None,
             placed_since: None,
             slow: None,
         }
@@ -130,9 +135,12 @@ impl Playout {
         }
         match self.phase {
             Phase::Starting => self.begin(now, window, clock, outlook, 0),
-            Phase::Playing(next) => self.play(now, window, clock, next),
+            Phase::Playing(next) => self.play(now, window, clock, outlook, next),
             Phase::Stalled(missed, at) => {
-                let mut decisions = self.begin(now, window, clock, outlook, missed + 1);
+                let mut decisions = self.go_on(now, window, clock, missed);
+                if decisions.is_empty() {
+                    decisions = self.begin(now, window, clock, outlook, missed + 1);
+                }
                 if let Some(Decision::Release { sequence, .. }) = decisions.first() {
                     let resume = Decision::Resume {
                         after: now.since(at),
@@ -177,6 +185,16 @@ impl Playout {
         }
     }
 
+    /// The first generation that is not due yet, as far as can be told when nothing is known
+    /// of it.
+    pub(super) fn first_in_time(&self, now: Instant, interval: Duration) -> Option<u64> {
+        let (Phase::Playing(next) | Phase::Stalled(next, _)) = self.phase else {
+            return None;
+        };
+        let since = now.since(self.last_due?).as_secs_f64();
+        Some(next + (since / interval.as_secs_f64().max(0.001)) as u64)
+    }
+
     /// When a generation that is there is released: when it is due, or sooner for who has
     /// just begun.
     fn release_at(&self, facts: &crate::Facts, clock: &WallClock) -> Option<Instant> {
@@ -193,12 +211,21 @@ impl Playout {
         now: Instant,
         window: &Window<S>,
         clock: &WallClock,
+        outlook: Outlook,
         next: u64,
     ) -> Vec<Decision> {
+        let stands = self
+            .last_due
+            .map_or(now, |due| due + outlook.interval)
+            .min(now);
         let Some((sequence, facts, whole)) = window.range(next..).find_map(|(seq, generation)| {
             Some((seq, generation.facts()?, generation.complete.is_some()))
         }) else {
-            return Vec::new();
+            if self.paused() || now.since(stands) < outlook.interval * (STARVED - 1) {
+                return Vec::new();
+            }
+            self.phase = Phase::Stalled(next, stands);
+            return vec![Decision::Stall { sequence: next }];
         };
         let there = whole && sequence == next;
         let (Some(at), Some(due)) = (self.release_at(facts, clock), due(facts, clock)) else {
@@ -220,10 +247,10 @@ impl Playout {
             return vec![Decision::End];
         }
         if sequence != next || !whole {
-            self.phase = Phase::Stalled(next, now);
+            self.phase = Phase::Stalled(next, stands);
             return vec![Decision::Stall { sequence: next }];
         }
-        self.went(next, window);
+        self.went(next, window, clock);
         vec![Decision::Release {
             sequence,
             pre_roll: false,
@@ -231,12 +258,43 @@ impl Playout {
         }]
     }
 
-    fn went<S: Scheme>(&mut self, sequence: u64, window: &Window<S>) {
+    /// What was missed came after all, since it was made late and not brought late: nothing
+    /// is skipped.
+    fn go_on<S: Scheme>(
+        &mut self,
+        now: Instant,
+        window: &Window<S>,
+        clock: &WallClock,
+        missed: u64,
+    ) -> Vec<Decision> {
+        let generation = window.get(missed);
+        let whole = generation.filter(|generation| generation.complete.is_some());
+        let Some(facts) = whole.and_then(|generation| generation.facts()) else {
+            return Vec::new();
+        };
+        if due(facts, clock).is_none_or(|due| due < now) {
+            return Vec::new();
+        }
+        if facts.flags.has(Flags::END) {
+            self.phase = Phase::Ended;
+            return vec![Decision::End];
+        }
+        self.slow = Some((now, facts.ingest_stamp_us));
+        self.went(missed, window, clock);
+        vec![Decision::Release {
+            sequence: missed,
+            pre_roll: true,
+            discontinuity: false,
+        }]
+    }
+
+    fn went<S: Scheme>(&mut self, sequence: u64, window: &Window<S>, clock: &WallClock) {
         self.phase = Phase::Playing(sequence + 1);
-        self.last = window
+        let facts = window
             .get(sequence)
-            .and_then(|generation| generation.facts())
-            .map(|facts| facts.flags);
+            .and_then(|generation| generation.facts());
+        self.last = facts.map(|facts| facts.flags);
+        self.last_due = facts.and_then(|facts| due(facts, clock));
     }
 }
 

@@ -134,6 +134,8 @@ pub(super) struct View<'a, S: Scheme> {
     pub(super) healthy: StripeSet,
     /// Stripes of the broadcast, for generations whose header is unknown.
     pub(super) n: u8,
+    /// From one generation to the next.
+    pub(super) interval: Duration,
     /// Bytes of a piece in the mean.
     pub(super) piece_len: usize,
 }
@@ -251,13 +253,13 @@ impl Pull {
         if now < view.patient_until {
             return false;
         }
-        let facts = view
-            .window
-            .get(sequence)
-            .and_then(|generation| generation.facts());
-        let Some(facts) = facts else {
-            // Its successors are known, its header is not.
-            return view.window.newest().is_some_and(|newest| newest > sequence);
+        // Without a header its time is told from the next that has one.
+        let mut later = view.window.range(sequence..);
+        let Some((ahead, facts)) = later.find_map(|(later, generation)| {
+            let ahead = u32::try_from(later - sequence).unwrap_or(u32::MAX);
+            Some((view.interval.saturating_mul(ahead), generation.facts()?))
+        }) else {
+            return false;
         };
         let generation = view.window.get(sequence);
         let have = generation.map_or(StripeSet::EMPTY, |generation| generation.have());
@@ -270,7 +272,7 @@ impl Pull {
         };
         view.clock
             .local(facts.ingest_stamp_us)
-            .is_some_and(|stamp| now >= stamp + wait)
+            .is_some_and(|stamp| now + ahead >= stamp + wait)
     }
 
     fn ask<S: Scheme>(

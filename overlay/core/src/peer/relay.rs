@@ -27,7 +27,13 @@ const BACKFILL_WAIT: Duration = Duration::from_millis(100);
 const MAX_LENT: usize = 4;
 /// Newcomers are lent nothing while all that waits takes so long.
 const LEND_WAIT: Duration = Duration::from_millis(400);
-/// It is given up after this: the child pulls what it still lacks.
+/// A seeder that began so lately has what nobody else has heard of,
+const RETURNED: Duration = Duration::from_secs(5);
+/// and sends no more of it again than this: it would be behind by as much for long, since
+/// little of its uplink is spare. In simulation, with a seeder away for 1.5 s, a stall took
+/// at most 1.8 s with this, 1.9 s with 0.4 s, 4.5 s with 0.9 s.
+const BACKFILL_MOST: Duration = Duration::from_millis(600);
+/// A resend is given up after this: the child pulls what it still lacks.
 const BACKFILL_LIFE: Duration = Duration::from_millis(2500);
 /// Part of its slots that a peer fills with children nobody planned: the tracker leaves as
 /// much for what rates do not show.
@@ -206,7 +212,7 @@ impl<S: Scheme> Peer<S> {
             from_sequence
         };
         // What was forgotten cannot be sent, and must not be looked for one by one.
-        let from_sequence = from_sequence.max(self.window.floor());
+        let from_sequence = self.worth_resending(from_sequence.max(self.window.floor()));
         let Some(newest) = self
             .window
             .newest()
@@ -225,6 +231,33 @@ impl<S: Scheme> Peer<S> {
             sequences: from_sequence..newest + 1,
             expires: self.now + BACKFILL_LIFE,
         });
+    }
+
+    /// Where a resend begins: where it is asked to, or, after an outage that was too long, with
+    /// the next keyframe.
+    fn worth_resending(&self, from: u64) -> u64 {
+        let age = self.now.since(self.config.started);
+        if self.config.role != Role::Seeder || age > RETURNED {
+            return from;
+        }
+        let oldest = self.now - BACKFILL_MOST;
+        let mut past = self
+            .window
+            .range(from..)
+            .filter_map(|(sequence, generation)| {
+                let facts = generation.facts()?;
+                Some((
+                    sequence,
+                    facts.flags,
+                    self.clock.local(facts.ingest_stamp_us)?,
+                ))
+            });
+        match past.next() {
+            Some((_, _, stamp)) if stamp < oldest => past
+                .find(|(_, flags, stamp)| flags.has(stripe::Flags::KEYFRAME) && *stamp >= oldest)
+                .map_or(u64::MAX, |(sequence, ..)| sequence),
+            _ => from,
+        }
     }
 
     /// Queues what is to be sent again, oldest first, as long as little waits.

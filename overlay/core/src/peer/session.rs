@@ -148,6 +148,7 @@ impl<S: Scheme> Peer<S> {
     /// From which generation on a new parent is to resend its stripe: for who has just come
     /// from the newest there was, since it fetches the past itself; for who stands, from the
     /// first generation that lacks the piece; for who plays, the same within the last 1.2 s.
+    /// What nobody here has heard of may be there too, and in time.
     fn backfill_from(&self, stripe: crate::StripeId) -> u64 {
         let now = self.now;
         if self.playout.phase() == Phase::Starting {
@@ -164,12 +165,17 @@ impl<S: Scheme> Peer<S> {
         } else {
             Instant::default()
         };
+        let unknown = self.playout.first_in_time(now, self.rate.interval());
+        let newest = self.window.newest();
+        let unknown = unknown.map_or(u64::MAX, |first| {
+            first.max(newest.map_or(0, |newest| newest + 1))
+        });
         self.window
             .range(from..)
             .filter(|(_, generation)| generation.seen >= oldest)
             .filter(|(_, generation)| generation.complete.is_none())
             .find(|(_, generation)| !generation.have().contains(stripe))
-            .map_or(u64::MAX, |(sequence, _)| sequence)
+            .map_or(unknown, |(sequence, _)| sequence)
     }
 
     /// Tells the tracker how the peer is doing.

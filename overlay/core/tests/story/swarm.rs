@@ -71,7 +71,7 @@ fn a_viewer_that_came_first_waits_and_loses_nothing() {
     assert!(world.has(viewer, Event::Waiting));
     assert_eq!(world.stats(viewer).state, State::Waiting);
     world.air(30);
-    world.run(SECOND * 8);
+    world.run(SECOND * 15 / 2);
     assert_eq!(world.played(viewer), 0..30);
     assert_eq!(world.stats(viewer).stalls, 0);
 }
@@ -88,7 +88,7 @@ fn viewers_relay_to_each_other_what_the_seeder_cannot_send() {
             world.viewer(5_000_000)
         })
         .collect();
-    world.run(SECOND * 22);
+    world.run(SECOND * 37 / 2);
     let mut relayed = 0;
     for viewer in &viewers {
         let stats = world.stats(*viewer);
@@ -130,6 +130,25 @@ fn a_pause_is_waited_out_and_the_end_is_the_end() {
     let stats = world.stats(viewer);
     assert_eq!(stats.state, State::Ended);
     assert_eq!((stats.stalls, stats.skipped), (0, 0));
+}
+
+#[test]
+fn a_broadcast_of_which_nothing_new_comes_is_a_stall_that_skips_nothing() {
+    let mut world = World::new();
+    world.seeder(20_000_000);
+    let viewer = world.viewer(0);
+    world.air(10);
+    world.run(SECOND * 5);
+    let stats = world.stats(viewer);
+    assert_eq!(stats.stalls, 1);
+    // The last was due 3.3 s after the start and lasted for 0.2.
+    let off = stats.stall_time.abs_diff(SECOND * 3 / 2);
+    assert!(off <= SECOND / 10, "{stats:?}");
+    world.air(20);
+    world.run(SECOND * 11 / 2);
+    let stats = world.stats(viewer);
+    assert_eq!(world.released(viewer), (0..30).collect::<Vec<_>>());
+    assert_eq!((stats.stalls, stats.skipped), (1, 0));
 }
 
 #[test]

@@ -245,6 +245,12 @@ impl World {
         self.events(peer).iter().any(|(_, other)| *other == event)
     }
 
+    /// What was released, in order.
+    pub(crate) fn released(&self, peer: PeerId) -> Vec<u64> {
+        let released = self.hosts[&peer].released.iter();
+        released.map(|release| release.facts.sequence).collect()
+    }
+
     /// Everything released so far: from a keyframe on, without a gap, each generation's
     /// bytes the encoder's, none before the one before it and none later than it was due.
     pub(crate) fn played(&self, peer: PeerId) -> Range<u64> {

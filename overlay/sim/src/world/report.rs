@@ -201,11 +201,7 @@ impl World {
         for host in self.hosts.values().filter(|host| host.is_alive()) {
             if let Some(then) = &host.marked {
                 let now = host.ended.clone().unwrap_or_else(|| host.peer.stats());
-                let mut stood = now.stall_time.saturating_sub(then.stall_time);
-                // One that goes on is not counted by the core yet.
-                if now.stalls > then.stalls && stood.is_zero() {
-                    stood = span;
-                }
+                let stood = now.stall_time.saturating_sub(then.stall_time);
                 survivors.push((now.stalls - then.stalls, stood));
             }
         }

@@ -20,6 +20,9 @@ const STARVED: Duration = Duration::from_millis(1500);
 const STARVED_ALL: Duration = Duration::from_millis(2500);
 /// for which it must say so every so often.
 const EXCUSED: Duration = Duration::from_millis(500);
+/// One that goes on bringing what is behind the broadcast is given up after this: a seeder
+/// that was away has up to two seconds of it to send.
+const LAGGED: Duration = Duration::from_millis(4000);
 /// Generations that a stripe is behind before anything is wrong.
 const BEHIND: u64 = 2;
 /// A stripe without a parent looks around again after this: neighbours' news is as old.
@@ -51,8 +54,10 @@ struct Current {
     newest: u64,
     /// It brought anything at all.
     delivered: bool,
-    /// Since when the broadcast is ahead of it: not since its last piece, which may be long
-    /// ago when the broadcast itself stood.
+    /// Since when the broadcast is ahead of it.
+    behind: Option<Instant>,
+    /// Since when it has brought nothing all the same: not since its last piece, which may be
+    /// long ago when the broadcast itself stood.
     overdue: Option<Instant>,
     /// When it last said that it waits itself.
     excused: Option<Instant>,
@@ -206,6 +211,7 @@ impl Slot {
             }
             current.newest = sequence;
             current.excused = None;
+            current.overdue = None;
             self.tried.clear();
             // It lives after all, and who was asked in its stead is not needed.
             if std::mem::take(&mut current.doubted) {
@@ -269,10 +275,12 @@ impl Slot {
             return Vec::new();
         };
         if !overdue {
+            current.behind = None;
             current.overdue = None;
             return Vec::new();
         }
         let peer = current.peer;
+        let lags = now.since(*current.behind.get_or_insert(now)) >= LAGGED;
         let since = now.since(*current.overdue.get_or_insert(now));
         // A generation ago it should have spoken; before that there may have been nothing.
         let silence = view.liveness.silence(now, peer);
@@ -280,7 +288,8 @@ impl Slot {
         let excused = current
             .excused
             .is_some_and(|said| now.since(said) <= EXCUSED);
-        if silence >= DEAD || since >= if excused { STARVED_ALL } else { STARVED } {
+        let starves = since >= if excused { STARVED_ALL } else { STARVED };
+        if silence >= DEAD || starves || lags {
             let owed = !current.delivered && current.excused.is_none();
             let reason = match (silence >= DEAD, owed) {
                 (true, _) => DetachReason::Dead,
@@ -344,6 +353,7 @@ impl Slot {
             peer: parent,
             newest,
             delivered,
+            behind: None,
             overdue: None,
             excused: None,
             doubted: false,

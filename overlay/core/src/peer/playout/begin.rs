@@ -84,7 +84,7 @@ impl Playout {
             .collect();
         let facts = window.get(last).and_then(|generation| generation.facts());
         self.slow = facts.map(|facts| (now, facts.ingest_stamp_us));
-        self.went(last, window);
+        self.went(last, window, clock);
         decisions
     }
 
