@@ -1,9 +1,25 @@
-//! Seeders as processes of their own: they die, and the swarm goes on.
+//! The tracker and the seeders as processes of their own: each dies, and the swarm goes on.
 
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tests::scenario::apart;
+
+#[tokio::test]
+async fn the_tracker_is_away_and_viewers_die_meanwhile() -> Result<()> {
+    let report = apart::tracker(Duration::from_secs(12), Duration::from_secs(6)).await?;
+    for survivor in &report.aftermath.survivors {
+        ensure!(survivor.stalls == 0, "{survivor:?}");
+        ensure!(survivor.inexact.is_none(), "{survivor:?}");
+    }
+    ensure!(report.told_ms.is_some_and(|ms| ms <= 2000), "{report:?}");
+    ensure!(
+        report.registered_ms.is_some_and(|ms| ms <= 10_000),
+        "{report:?}"
+    );
+    ensure!(report.newcomer_plays_ms.is_some(), "{report:?}");
+    Ok(())
+}
 
 #[tokio::test]
 async fn the_only_seeder_dies_and_comes_back() -> Result<()> {
