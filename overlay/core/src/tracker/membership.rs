@@ -39,6 +39,8 @@ pub(super) struct Member {
     pub(super) may_share: bool,
     /// Peers that were named to it, as partners, parents or backups.
     pub(super) partners: BTreeSet<PeerId>,
+    /// It has reported.
+    pub(super) reported: bool,
     /// Its start-up time is in the tally.
     pub(super) counted_startup: bool,
     /// Its last report.

@@ -112,6 +112,7 @@ impl Tracker {
             role: grant.role,
             upload_bps,
             may_share: grant.may_share,
+            reported: false,
             counted_startup: false,
             partners: std::collections::BTreeSet::new(),
             status: wire::Status::default(),

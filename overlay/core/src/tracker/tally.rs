@@ -52,7 +52,16 @@ impl Tally {
         self.complaints += 1;
     }
 
+    /// A member reports. What it had come to before its first report counts neither for the
+    /// broadcast nor for the minute: it comes back, to a tracker that forgot it or counted it
+    /// among those who left.
     pub(super) fn on_status(&mut self, member: &mut Member) {
+        if !std::mem::replace(&mut member.reported, true) {
+            self.begun.add(member);
+            for (_, totals) in &mut self.history {
+                totals.add(member);
+            }
+        }
         let startup = member.status.startup_ms;
         if startup > 0 && !member.counted_startup {
             member.counted_startup = true;
@@ -208,4 +217,67 @@ fn percentile(mut values: Vec<u32>, share: usize) -> Option<u32> {
     values.sort_unstable();
     let index = (values.len() * share).div_ceil(100).max(1) - 1;
     values.get(index).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::tracker::{Role, SessionId};
+
+    fn member(role: Role, sent: u64, played: u64) -> Member {
+        let media = ByteCounts {
+            media: sent,
+            ..ByteCounts::default()
+        };
+        Member {
+            session: SessionId(1),
+            heard: Instant::default(),
+            quiet: false,
+            distrusted: None,
+            role,
+            upload_bps: 0,
+            may_share: true,
+            reported: false,
+            counted_startup: false,
+            partners: BTreeSet::new(),
+            status: wire::Status {
+                sent: Some(wire::Sent {
+                    bytes: Some(media),
+                    http: 0,
+                }),
+                played_bytes: played,
+                ..wire::Status::default()
+            },
+        }
+    }
+
+    #[test]
+    fn who_comes_back_counts_from_then_on() {
+        let at = |seconds: u64| Instant::from_micros(seconds * 1_000_000);
+        let mut tally = Tally::default();
+        let mut members = Members::default();
+        tally.tick(at(0), &members);
+        let mut seeder = member(Role::Seeder, 5_000, 0);
+        tally.on_status(&mut seeder);
+        members.insert(crate::PeerId(1), seeder);
+        tally.on_broadcast();
+        tally.tick(at(1), &members);
+        let mut viewer = member(Role::Viewer, 0, 60_000);
+        tally.on_status(&mut viewer);
+        viewer.status.played_bytes += 1_000;
+        members.insert(crate::PeerId(2), viewer);
+        let sender = members.get_mut(crate::PeerId(1)).unwrap();
+        let sent = sender
+            .status
+            .sent
+            .as_mut()
+            .and_then(|sent| sent.bytes.as_mut());
+        sent.unwrap().media += 250;
+        let stats = tally.stats(None, &members);
+        assert_eq!(stats.media_played, 1_000);
+        assert_eq!(stats.saved_ratio, Some(0.75));
+        assert_eq!(stats.saved_ratio_60s, Some(0.75));
+    }
 }
