@@ -47,12 +47,18 @@ pub(crate) async fn tickets(
         let mut reminded: Option<time::Instant> = None;
         loop {
             let asked = time::timeout(CALL_DEADLINE, client.ticket_key(TicketKeyRequest {})).await;
-            if let Ok(Ok(reply)) = asked {
-                return reply.into_inner().public_key;
-            }
+            let why = match asked {
+                Ok(Ok(reply)) => return reply.into_inner().public_key,
+                Ok(Err(status)) => status.message().to_owned(),
+                Err(_) => format!("no answer within {CALL_DEADLINE:?}"),
+            };
             if reminded.is_none_or(|at| at.elapsed() >= REMIND) {
                 reminded = Some(time::Instant::now());
-                tracing::warn!("accounts does not answer at --accounts: trying again");
+                tracing::warn!(
+                    why,
+                    "accounts does not answer at --accounts (--accounts-grpc of the station): \
+                     trying again"
+                );
             }
             time::sleep(PAUSE).await;
         }

@@ -10,5 +10,5 @@ pub(crate) const USAGE: u8 = 2;
 pub(crate) const NO_SUCH_CHANNEL: u8 = 3;
 /// The ticket was refused.
 pub(crate) const TICKET_REFUSED: u8 = 4;
-/// The broadcast never came within `--wait`.
+/// The broadcast never came within `--wait`, or as long as a swarm ran.
 pub(crate) const NEVER_LIVE: u8 = 5;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::Context;
-use boot::units::{Rate, parse_rate};
+use boot::units::{Rate, parse_rate, parse_service_url};
 use tokio::net::TcpListener;
 
 use crate::{
@@ -30,10 +30,10 @@ Example, two seeders beside a station that serves accounts to other processes:
     --grpc 127.0.0.1:7703 --udp 127.0.0.1:4435 --http 127.0.0.1:8083")]
 pub(crate) struct Args {
     /// Where accounts answers other services
-    #[arg(long, env = "LIVESTATION_ACCOUNTS", value_name = "URL")]
+    #[arg(long, env = "LIVESTATION_ACCOUNTS", value_name = "URL", value_parser = parse_service_url)]
     accounts: String,
     /// Where the tracker answers other services
-    #[arg(long, env = "LIVESTATION_TRACKER", value_name = "URL")]
+    #[arg(long, env = "LIVESTATION_TRACKER", value_name = "URL", value_parser = parse_service_url)]
     tracker: String,
     /// Where the encoder gives generations; must not be open to strangers
     #[arg(

@@ -12,7 +12,7 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use accounts::Accounts;
 use anyhow::Context;
-use boot::units::{Rate, parse_rate};
+use boot::units::{Rate, parse_rate, parse_service_url};
 
 use crate::{exit, web};
 use home::Home;
@@ -29,7 +29,13 @@ use welcome::Ready;
 Examples:
   livestation standalone
   livestation standalone --http 0.0.0.0:8080 --rtmp 0.0.0.0:1935 --udp 0.0.0.0:4433
-  livestation standalone --data-dir /var/lib/livestation --seeder-upload-max 20Mbps")]
+  livestation standalone --data-dir /var/lib/livestation --seeder-upload-max 20Mbps
+
+Tracker and seeder as processes of their own, each of which may die and come back:
+  livestation standalone --accounts-grpc 127.0.0.1:7700 --seeder http://127.0.0.1:7702 \\
+    --tracker http://127.0.0.1:7701 --tracker-public http://127.0.0.1:8081
+  livestation tracker --accounts http://127.0.0.1:7700
+  livestation seeder --accounts http://127.0.0.1:7700 --tracker http://127.0.0.1:7701")]
 pub(crate) struct Args {
     /// Holds the database and the keys; made when it is not there
     #[arg(
@@ -104,7 +110,8 @@ pub(crate) struct Args {
         long,
         env = "LIVESTATION_TRACKER",
         value_name = "URL",
-        requires = "tracker_public"
+        requires_all = ["tracker_public", "accounts_grpc"],
+        value_parser = parse_service_url
     )]
     tracker: Option<String>,
     /// Where viewers reach that tracker, such as https://tracker.live.example
@@ -115,7 +122,9 @@ pub(crate) struct Args {
         long = "seeder",
         env = "LIVESTATION_SEEDER",
         value_name = "URL",
-        value_delimiter = ','
+        value_delimiter = ',',
+        requires = "accounts_grpc",
+        value_parser = parse_service_url
     )]
     seeders: Vec<String>,
     /// Written when all of it serves: addresses, stream key, API token

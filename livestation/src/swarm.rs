@@ -37,6 +37,8 @@ use crate::{exit, watch as single};
 
 /// Two descriptors each; beyond this use several processes.
 const MAX_PEERS: usize = 2000;
+/// Without a terminal the figures are said this often.
+const SAY: Duration = Duration::from_secs(10);
 /// How long goodbyes may take.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -135,13 +137,20 @@ async fn oversee(
     let mut ticks = time::interval(Duration::from_secs(1));
     let all_in = time::Instant::now() + args.over;
     let until = args.duration.map(|span| all_in + span);
+    let mut said = Instant::now();
     let mut worst = exit::DONE;
     let code = loop {
         tokio::select! {
             () = shutdown.cancelled() => break exit::DONE,
             () = time::sleep_until(until.unwrap_or(all_in)), if until.is_some() => break worst,
             Some(arrival) = arrivals.recv() => viewers.push(arrival),
-            _ = ticks.tick() => show(args, &viewers),
+            _ = ticks.tick() => {
+                show(args, &viewers);
+                if said.elapsed() >= SAY && !std::io::stderr().is_terminal() {
+                    said = Instant::now();
+                    tracing::info!("{}", line(args.peers, &viewers));
+                }
+            }
             ended = seats.join_next() => match ended {
                 Some(code) => worst = worst.max(code.unwrap_or(exit::FAILED)),
                 None => break worst,
@@ -151,6 +160,13 @@ async fn oversee(
     show(args, &viewers);
     if std::io::stderr().is_terminal() {
         eprintln!();
+    } else {
+        tracing::info!("{}", line(args.peers, &viewers));
+    }
+    let played = |viewer: &Arrival| viewer.stats.borrow().stats.startup.is_some();
+    if code == exit::DONE && !shutdown.is_cancelled() && !viewers.iter().any(played) {
+        tracing::error!("nothing played");
+        return exit::NEVER_LIVE;
     }
     code
 }

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
+use boot::units::parse_service_url;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -23,7 +24,7 @@ Example, beside a station that serves accounts to other processes:
     --grpc 127.0.0.1:7701 --http 127.0.0.1:8081")]
 pub(crate) struct Args {
     /// Where accounts answers other services
-    #[arg(long, env = "LIVESTATION_ACCOUNTS", value_name = "URL")]
+    #[arg(long, env = "LIVESTATION_ACCOUNTS", value_name = "URL", value_parser = parse_service_url)]
     accounts: String,
     /// Where viewers hold their sessions, by WebSocket
     #[arg(

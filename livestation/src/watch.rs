@@ -190,6 +190,7 @@ struct Player {
     duration: Option<Duration>,
     peer: overlay_core::PeerId,
     stats: tokio::sync::watch::Receiver<Snapshot>,
+    joined: bool,
     said_waiting: bool,
 }
 
@@ -211,6 +212,7 @@ impl Player {
             duration: args.duration,
             peer: viewer.peer,
             stats: viewer.stats.clone(),
+            joined: false,
             said_waiting: false,
         };
         let http = match args.http {
@@ -320,6 +322,7 @@ impl Player {
             Event::Started { after } => {
                 tracing::info!(after_ms = after.as_millis() as u64, "playing");
             }
+            Event::Waiting if !self.has_played() => self.say_waiting(),
             Event::Waiting => tracing::info!("the broadcaster is away: waiting"),
             Event::Stalled { sequence } => tracing::warn!(sequence, "stalled"),
             Event::Resumed { after } => {
@@ -341,7 +344,8 @@ impl Player {
                 tracing::info!("the broadcast is over");
                 return Ok(Some(exit::DONE));
             }
-            Event::Joined | Event::Attached { .. } => tracing::debug!(?event, "swarm"),
+            Event::Joined => self.joined = true,
+            Event::Attached { .. } => tracing::debug!(?event, "swarm"),
         }
         Ok(None)
     }
@@ -349,7 +353,8 @@ impl Player {
     fn say_waiting(&mut self) {
         let state = self.stats.borrow().stats.state;
         let waiting = matches!(state, State::Waiting | State::Ended) && !self.has_played();
-        if waiting && !self.said_waiting {
+        // Before it has joined it does not know.
+        if waiting && self.joined && !self.said_waiting {
             self.said_waiting = true;
             tracing::info!("the channel is not live: waiting for it");
         }

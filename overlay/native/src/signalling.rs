@@ -128,6 +128,10 @@ pub async fn run(
                 notices.tell(Notice::Denied(denial)).await;
                 return;
             }
+            Err(Broken::Full) if pause.is_first() => {
+                tracing::warn!("too many viewers from this address: trying again");
+            }
+            Err(Broken::Full) => {}
             Err(Broken::Lost(why)) if pause.is_first() => {
                 tracing::debug!(why, "no session with the tracker");
                 tracing::warn!("the tracker does not answer: trying again");
@@ -146,6 +150,8 @@ type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 enum Broken {
     Lost(String),
+    /// 429: it lets no more in from here.
+    Full,
     Denied(Denial),
 }
 
@@ -192,6 +198,7 @@ fn refused(status: u16) -> Broken {
     match status {
         401 | 403 => Broken::Denied(Denial::Ticket("the tracker does not accept it".into())),
         404 => Broken::Denied(Denial::NoSuchChannel("(the tracker knows none)".into())),
+        429 => Broken::Full,
         _ => Broken::Lost(format!("the tracker answers {status}")),
     }
 }

@@ -3,6 +3,22 @@
 
 use std::{fmt, time::Duration};
 
+/// Reads where another service answers: `http://host:port`.
+///
+/// # Errors
+/// What such an address looks like.
+pub fn parse_service_url(text: &str) -> Result<String, &'static str> {
+    let wrong = "it looks like http://127.0.0.1:7700";
+    let place = text.strip_prefix("http://").ok_or(wrong)?;
+    let place = place.strip_suffix('/').unwrap_or(place);
+    let (host, port) = place.rsplit_once(':').ok_or(wrong)?;
+    let bare = !host.is_empty() && !host.contains(['/', '@', '?']);
+    match bare && port.parse::<u16>().is_ok_and(|port| port > 0) {
+        true => Ok(format!("http://{place}")),
+        false => Err(wrong),
+    }
+}
+
 /// A thousand years, so that sums of durations cannot overflow.
 const LONGEST: Duration = Duration::from_secs(1000 * 365 * 86_400);
 

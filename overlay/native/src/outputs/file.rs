@@ -16,20 +16,29 @@ use super::hub::Media;
 
 /// The file or pipe.
 pub struct Output {
-    sink: Box<dyn AsyncWrite + Send + Unpin>,
+    sink: Sink,
     init: Option<Bytes>,
 }
 
+enum Sink {
+    /// Open, and as it was found: nothing is lost when there is no broadcast.
+    Found(File),
+    Begun(Box<dyn AsyncWrite + Send + Unpin>),
+}
+
 impl Output {
-    /// Creates the file; `-` is standard output.
+    /// Opens the file, or creates it; `-` is standard output. What it held goes with the first
+    /// write.
     ///
     /// # Errors
     /// What the operating system says.
     pub async fn create(path: &Path) -> std::io::Result<Self> {
-        let sink: Box<dyn AsyncWrite + Send + Unpin> = if path == Path::new("-") {
-            Box::new(stdout())
+        let sink = if path == Path::new("-") {
+            Sink::Begun(Box::new(stdout()))
         } else {
-            Box::new(File::create(path).await?)
+            let mut options = File::options();
+            options.write(true).create(true).truncate(false);
+            Sink::Found(options.open(path).await?)
         };
         Ok(Self { sink, init: None })
     }
@@ -39,16 +48,26 @@ impl Output {
     /// # Errors
     /// What the operating system says; the output is then of no use.
     pub async fn write(&mut self, media: &Media) -> std::io::Result<()> {
+        if let Sink::Found(file) = &self.sink {
+            // Pipes and devices have no length.
+            if file.metadata().await?.is_file() {
+                file.set_len(0).await?;
+            }
+            self.sink = Sink::Begun(Box::new(file.try_clone().await?));
+        }
+        let Sink::Begun(sink) = &mut self.sink else {
+            return Ok(());
+        };
         if media.init.is_some() && media.init != self.init {
             self.init.clone_from(&media.init);
             if let Some(init) = &self.init {
-                self.sink.write_all(init).await?;
+                sink.write_all(init).await?;
             }
         }
         if self.init.is_some() && !media.media.is_empty() {
-            self.sink.write_all(&media.media).await?;
+            sink.write_all(&media.media).await?;
         }
-        self.sink.flush().await
+        sink.flush().await
     }
 }
 
@@ -62,7 +81,10 @@ mod tests {
     async fn the_init_segment_stands_once_before_what_needs_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("out.mp4");
+        std::fs::write(&path, "an earlier broadcast").unwrap();
         let mut output = Output::create(&path).await.unwrap();
+        let kept = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(kept, "an earlier broadcast");
         for (init, media) in [
             (None, "early"),
             (Some("I1"), "a"),
