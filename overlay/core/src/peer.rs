@@ -63,6 +63,8 @@ pub struct Peer<S: Scheme> {
     uplink: Uplink<Parcel>,
     backfills: Vec<relay::Backfill>,
     rescue: f64,
+    /// When the encoder first gave it anything.
+    published: Option<Instant>,
     pull: Pull,
     playout: Playout,
     counters: Counters,
@@ -106,6 +108,7 @@ impl<S: Scheme> Peer<S> {
             uplink: Uplink::new(now, cap),
             backfills: Vec::new(),
             rescue: 0.0,
+            published: None,
             pull: Pull::default(),
             playout: Playout::default(),
             counters: Counters::default(),
@@ -163,9 +166,7 @@ impl<S: Scheme> Peer<S> {
     pub fn stats(&self) -> Stats {
         let mut stats = self.counters.stats(self.now);
         stats.state = self.state();
-        if let Phase::Stalled(_, since) = self.playout.phase() {
-            stats.stall_time += self.now.since(since);
-        }
+        stats.stall_time += self.standing();
         stats.parents = self.parents.iter().collect();
         stats.children = self
             .children
@@ -173,6 +174,14 @@ impl<S: Scheme> Peer<S> {
             .map(|(stripe, peers)| (stripe, peers.to_vec()))
             .collect();
         stats
+    }
+
+    /// For how long the picture has stood, if it does.
+    fn standing(&self) -> Duration {
+        match self.playout.phase() {
+            Phase::Stalled(_, since) => self.now.since(since),
+            _ => Duration::ZERO,
+        }
     }
 
     fn state(&self) -> State {

@@ -80,6 +80,7 @@ impl<S: Scheme> Peer<S> {
         self.epoch = Some(epoch.clone());
         if !first {
             // Sequences may begin anew, so that nothing counted by them holds any longer.
+            self.counters.stats.stall_time += self.standing();
             self.window = super::Window::default();
             self.playout = super::Playout::default();
             self.rate = super::StreamRate::default();
@@ -219,6 +220,7 @@ impl<S: Scheme> Peer<S> {
         if current != Some(facts.epoch) || pieces.len() != usize::from(facts.n) {
             return;
         }
+        self.published.get_or_insert(self.now);
         self.take_header(header, facts, None);
         for (stripe, piece) in StripeId::first(facts.n).zip(pieces) {
             let stored = self.window.store(self.now, facts.sequence, stripe, piece);

@@ -1,6 +1,8 @@
 //! The player every viewer runs: a generation is due at its ingest stamp + D; one that
 //! cannot be decoded then is a stall, after which playing goes on at the next keyframe that
-//! is whole, and never slips later for good.
+//! is whole, and never slips later for good. What the broadcaster made late is played late.
+//!
+//! It stands from when the next generation should have been shown.
 //!
 //! Who begins or goes on does not wait for a keyframe to be due: it plays one that is whole
 //! at once, and what follows slower, until it is D behind (`playout/begin.rs`).
@@ -21,8 +23,8 @@ const SOON: Duration = Duration::from_millis(1000);
 /// down to three quarters (Kalman, Steinbach, Girod, "Adaptive media playout for low-delay
 /// video streaming", 2004).
 const SLOW: f64 = 0.75;
-/// Nothing new is known of for so many generations after the last: that is a stall too.
-const STARVED: u32 = 3;
+/// The picture stands for so many generations, and nothing new is known of: a stall too.
+const UNHEARD: u32 = 2;
 /// A picture that stood longer than this while playing slower sets the pace anew.
 const LATE: Duration = Duration::from_millis(30);
 
@@ -49,6 +51,8 @@ pub(super) struct Playout {
     last: Option<Flags>,
     /// When it was due.
     last_due: Option<Instant>,
+    /// Whole, and it did not decode: it never will.
+    spoilt: Option<u64>,
     /// Since when it has had a parent.
     placed_since: Option<Instant>,
     /// While it plays slower: since when, and the ingest stamp it began with.
@@ -93,6 +97,7 @@ impl Default for Playout {
             joined: None,
             last: None,
             last_due: None,
+            spoilt: None,
             placed_since: None,
             slow: None,
         }
@@ -116,6 +121,7 @@ impl Playout {
 
     /// A released generation did not decode: as if it had been missing.
     pub(super) fn on_undecodable(&mut self, now: Instant, sequence: u64) {
+        self.spoilt = Some(sequence);
         self.phase = Phase::Stalled(sequence, now);
     }
 
@@ -141,12 +147,14 @@ impl Playout {
                 if decisions.is_empty() {
                     decisions = self.begin(now, window, clock, outlook, missed + 1);
                 }
-                if let Some(Decision::Release { sequence, .. }) = decisions.first() {
-                    let resume = Decision::Resume {
-                        after: now.since(at),
-                        skipped: sequence - missed,
-                    };
-                    decisions.insert(0, resume);
+                let skipped = match decisions.first() {
+                    Some(Decision::Release { sequence, .. }) => Some(sequence - missed),
+                    Some(_) => Some(0),
+                    None => None,
+                };
+                if let Some(skipped) = skipped {
+                    let after = now.since(at);
+                    decisions.insert(0, Decision::Resume { after, skipped });
                 }
                 decisions
             }
@@ -180,7 +188,15 @@ impl Playout {
         match self.phase {
             Phase::Playing(next) => Some(next),
             Phase::Starting => entry(None, window, clock, 0),
-            Phase::Stalled(missed, _) => entry(Some(now + SOON), window, clock, missed + 1),
+            Phase::Stalled(missed, _) => {
+                let facts = window.get(missed).and_then(|generation| generation.facts());
+                let due = facts.and_then(|facts| due(facts, clock));
+                let in_time = self.spoilt != Some(missed) && due.is_some_and(|due| due >= now);
+                match in_time {
+                    true => Some(missed),
+                    false => entry(Some(now + SOON), window, clock, missed + 1),
+                }
+            }
             Phase::Ended => None,
         }
     }
@@ -191,7 +207,10 @@ impl Playout {
         let (Phase::Playing(next) | Phase::Stalled(next, _)) = self.phase else {
             return None;
         };
-        let since = now.since(self.last_due?).as_secs_f64();
+        // Nothing was made while the broadcaster was away.
+        let since = now
+            .since(self.last_due.filter(|_| !self.paused())?)
+            .as_secs_f64();
         Some(next + (since / interval.as_secs_f64().max(0.001)) as u64)
     }
 
@@ -221,7 +240,7 @@ impl Playout {
         let Some((sequence, facts, whole)) = window.range(next..).find_map(|(seq, generation)| {
             Some((seq, generation.facts()?, generation.complete.is_some()))
         }) else {
-            if self.paused() || now.since(stands) < outlook.interval * (STARVED - 1) {
+            if self.paused() || now.since(stands) < outlook.interval * UNHEARD {
                 return Vec::new();
             }
             self.phase = Phase::Stalled(next, stands);
@@ -231,6 +250,8 @@ impl Playout {
         let (Some(at), Some(due)) = (self.release_at(facts, clock), due(facts, clock)) else {
             return Vec::new();
         };
+        // While the broadcaster was away nothing was to be shown.
+        let stands = if self.paused() { due.min(now) } else { stands };
         // What was forgotten will not come any more.
         let lost = next < window.floor();
         if !lost && now < if there { at } else { due } {
@@ -272,7 +293,8 @@ impl Playout {
         let Some(facts) = whole.and_then(|generation| generation.facts()) else {
             return Vec::new();
         };
-        if due(facts, clock).is_none_or(|due| due < now) {
+        let late = due(facts, clock).is_none_or(|due| due < now);
+        if late || self.spoilt == Some(missed) {
             return Vec::new();
         }
         if facts.flags.has(Flags::END) {

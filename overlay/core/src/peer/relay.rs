@@ -27,7 +27,7 @@ const BACKFILL_WAIT: Duration = Duration::from_millis(100);
 const MAX_LENT: usize = 4;
 /// Newcomers are lent nothing while all that waits takes so long.
 const LEND_WAIT: Duration = Duration::from_millis(400);
-/// A seeder that began so lately has what nobody else has heard of,
+/// A seeder that began to publish so lately has what nobody else has heard of,
 const RETURNED: Duration = Duration::from_secs(5);
 /// and sends no more of it again than this: it would be behind by as much for long, since
 /// little of its uplink is spare. In simulation, with a seeder away for 1.5 s, a stall took
@@ -234,30 +234,31 @@ impl<S: Scheme> Peer<S> {
     }
 
     /// Where a resend begins: where it is asked to, or, after an outage that was too long, with
-    /// the next keyframe.
+    /// the next keyframe. What comes before it would be played by nobody.
     fn worth_resending(&self, from: u64) -> u64 {
-        let age = self.now.since(self.config.started);
-        if self.config.role != Role::Seeder || age > RETURNED {
+        let age = self.published.map(|first| self.now.since(first));
+        if age.is_none_or(|age| age > RETURNED) {
             return from;
         }
         let oldest = self.now - BACKFILL_MOST;
-        let mut past = self
-            .window
-            .range(from..)
-            .filter_map(|(sequence, generation)| {
-                let facts = generation.facts()?;
-                Some((
-                    sequence,
-                    facts.flags,
-                    self.clock.local(facts.ingest_stamp_us)?,
-                ))
-            });
-        match past.next() {
-            Some((_, _, stamp)) if stamp < oldest => past
-                .find(|(_, flags, stamp)| flags.has(stripe::Flags::KEYFRAME) && *stamp >= oldest)
-                .map_or(u64::MAX, |(sequence, ..)| sequence),
-            _ => from,
+        let recent = |stamp: &crate::Instant| *stamp >= oldest;
+        let past = || {
+            let stamped = self
+                .window
+                .range(from..)
+                .filter_map(|(sequence, generation)| {
+                    let facts = generation.facts()?;
+                    let stamp = self.clock.local(facts.ingest_stamp_us)?;
+                    Some((sequence, facts.flags.has(stripe::Flags::KEYFRAME), stamp))
+                });
+            stamped
+        };
+        if past().next().is_none_or(|(.., stamp)| recent(&stamp)) {
+            return from;
         }
+        let mut keyframes = past().filter(|(_, keyframe, _)| *keyframe);
+        let keyframe = keyframes.find(|(.., stamp)| recent(stamp));
+        keyframe.map_or(u64::MAX, |(sequence, ..)| sequence)
     }
 
     /// Queues what is to be sent again, oldest first, as long as little waits.

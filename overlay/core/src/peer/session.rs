@@ -156,8 +156,13 @@ impl<S: Scheme> Peer<S> {
             return self.playout.joined().map_or(0, |joined| joined.max(1));
         }
         let from = self.playout.needs_from(now, &self.window, &self.clock);
+        let unknown = self.playout.first_in_time(now, self.rate.interval());
+        let newest = self.window.newest();
+        let unknown = unknown.map_or(u64::MAX, |first| {
+            first.max(newest.map_or(0, |newest| newest + 1))
+        });
         let Some(from) = from else {
-            return u64::MAX;
+            return unknown;
         };
         let playing = matches!(self.playout.phase(), Phase::Playing(_));
         let oldest = if playing {
@@ -165,11 +170,6 @@ impl<S: Scheme> Peer<S> {
         } else {
             Instant::default()
         };
-        let unknown = self.playout.first_in_time(now, self.rate.interval());
-        let newest = self.window.newest();
-        let unknown = unknown.map_or(u64::MAX, |first| {
-            first.max(newest.map_or(0, |newest| newest + 1))
-        });
         self.window
             .range(from..)
             .filter(|(_, generation)| generation.seen >= oldest)

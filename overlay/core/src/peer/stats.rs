@@ -31,9 +31,9 @@ pub struct Stats {
     pub lag_p95: Option<Duration>,
     /// Of the last release.
     pub lag_last: Option<Duration>,
-    /// Times a generation was not there when due.
+    /// Times a generation was not there when due, or nothing new was known of for long.
     pub stalls: u64,
-    /// How long playing stood.
+    /// How long the picture stood, a stall that lasts included.
     pub stall_time: Duration,
     /// Generations released.
     pub played: u64,

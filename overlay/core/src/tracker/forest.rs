@@ -64,11 +64,7 @@ impl Node {
 }
 
 impl Forest {
-    /// Takes a peer in. A seeder that comes has begun anew: that it failed before says nothing.
     pub(super) fn insert(&mut self, peer: PeerId, seeder: bool, slots: usize) {
-        for node in self.nodes.values_mut().filter(|_| seeder) {
-            node.failed.retain(|(other, _)| *other != peer);
-        }
         let node = Node {
             seeder,
             slots,

@@ -90,6 +90,10 @@ impl Placement {
         self.forest.remove(peer);
         self.returns.forget(peer);
         self.exchanges.retain(|(who, _), _| *who != peer);
+        if self.viewers().next().is_none() {
+            // Whoever comes next may be a swarm whose sessions all broke at once.
+            self.returns = returns::Returns::default();
+        }
     }
 
     /// Whom a peer is to have as its parent.
@@ -183,6 +187,7 @@ impl Placement {
     /// A peer has this parent now. Corrects the plan when a backup took over.
     pub(super) fn on_attached(
         &mut self,
+        now: Instant,
         peer: PeerId,
         stripe: StripeId,
         parent: PeerId,
@@ -192,7 +197,8 @@ impl Placement {
         }
         // What a peer claims is believed as far as it could have been planned.
         self.returns.drop_claims(peer, stripe);
-        self.adopt(peer, stripe, parent, false);
+        let relays = self.returns.are_expected(now);
+        self.adopt(peer, stripe, parent, relays);
         self.exchanges
             .remove(&(peer, stripe))
             .map(|stripe| Order::Unplace { peer, stripe })
@@ -316,7 +322,7 @@ impl Placement {
                 }
                 None => {
                     self.shift(peer, open, orders)
-                        || self.swap(peer, orders)
+                        || self.swap(peer, open, orders)
                         || self.extend(peer, open, orders)
                 }
             };

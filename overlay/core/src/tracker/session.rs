@@ -60,7 +60,8 @@ impl Tracker {
             to_tracker::Kind::Attached(edge) => {
                 if let Some(stripe) = wire::stripe_of(edge.stripe) {
                     let parent = PeerId(edge.parent);
-                    let orders = self.placement.on_attached(peer, stripe, parent);
+                    let orders = self.placement.on_attached(self.now, peer, stripe, parent);
+                    self.note_met();
                     self.tell(orders);
                 }
             }
@@ -120,11 +121,7 @@ impl Tracker {
         let slots = self.stream.map_or(0, |stream| member.slots(&stream));
         self.members.insert(peer, member);
         self.placement.add(peer, grant.role == Role::Seeder, slots);
-        let brought = join.parents.iter().take(MAX_EDGES).filter_map(|edge| {
-            let stripe = wire::stripe_of(edge.stripe)?;
-            Some((stripe, PeerId(edge.parent)))
-        });
-        self.placement.on_return(self.now, peer, brought.collect());
+        self.placement.on_return(peer, edges(&join.parents));
         let welcome = wire::Welcome {
             wall_us: self.wall_us(),
             seeders: self.members.seeders(),
@@ -205,10 +202,31 @@ impl Tracker {
         };
         let seeder = member.is_seeder();
         let stream = status.stream;
+        let first = !member.reported;
         member.status = status;
         self.tally.on_status(member);
-        if seeder {
+        if !seeder {
+            return;
+        }
+        let sent = |member: &Member| member.status.sent?.bytes.map(|bytes| bytes.media);
+        if first && self.members.get(peer).and_then(sent) > Some(0) {
+            self.placement.expect_returns();
+        }
+        // One that has just begun says nothing of the broadcast, which others may be fed.
+        let told = self.members.iter().any(|(other, member)| {
+            other != peer && member.is_seeder() && member.status.stream.is_some()
+        });
+        if stream.is_some() || !told {
             self.on_stream(stream);
+        }
+    }
+
+    /// Who feeds whom knows each other, whoever named one to the other.
+    fn note_met(&mut self) {
+        for (child, parent) in self.placement.take_met() {
+            if let Some(member) = self.members.get_mut(child) {
+                member.partners.insert(parent);
+            }
         }
     }
 
@@ -329,6 +347,7 @@ impl Tracker {
     /// Plans anew and tells who is concerned.
     pub(super) fn settle(&mut self, calm: bool) {
         let orders = self.placement.settle(self.now, calm);
+        self.note_met();
         self.tell(orders);
     }
 
@@ -396,4 +415,11 @@ impl Tracker {
             .wall_at_zero_us
             .saturating_add(Instant::as_micros(self.now))
     }
+}
+
+/// Edges as a peer tells of them, by stripe.
+pub(super) fn edges(told: &[wire::Edge]) -> std::collections::BTreeMap<StripeId, PeerId> {
+    let told = told.iter().take(MAX_EDGES);
+    told.filter_map(|edge| Some((wire::stripe_of(edge.stripe)?, PeerId(edge.parent))))
+        .collect()
 }

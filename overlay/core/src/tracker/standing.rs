@@ -82,7 +82,9 @@ impl Tracker {
         if std::mem::take(&mut member.quiet) {
             let slots = self.stream.map_or(0, |stream| member.slots(&stream));
             let seeder = member.is_seeder();
+            let parents = super::session::edges(&member.status.parents);
             self.placement.add(peer, seeder, slots);
+            self.placement.on_return(peer, parents);
             self.unsettled = true;
         }
     }

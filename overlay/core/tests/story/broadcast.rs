@@ -19,6 +19,8 @@ pub(crate) struct Broadcast {
     epoch: u64,
     signer: EpochSigner,
     generations: BTreeMap<u64, Generation>,
+    /// Signed, and of no use to anybody.
+    pub(crate) spoilt: Option<u64>,
 }
 
 /// One generation as the encoder made it.
@@ -37,6 +39,7 @@ impl Broadcast {
             epoch,
             signer: EpochSigner::new(channel, epoch, &[2; 32]),
             generations: BTreeMap::new(),
+            spoilt: None,
         }
     }
 
@@ -70,7 +73,11 @@ impl Broadcast {
                 .then(|| Bytes::from_static(b"init")),
             media: if over { Bytes::new() } else { media.collect() },
         };
-        let bytes = if over { Bytes::new() } else { body.to_bytes() };
+        let bytes = match () {
+            () if over => Bytes::new(),
+            () if self.spoilt == Some(sequence) => vec![0xff; MEDIA_LEN as usize].into(),
+            () => body.to_bytes(),
+        };
         let meta = Meta {
             sequence,
             media_time_us: sequence * 200_000,

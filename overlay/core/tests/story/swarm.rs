@@ -152,6 +152,22 @@ fn a_broadcast_of_which_nothing_new_comes_is_a_stall_that_skips_nothing() {
 }
 
 #[test]
+fn a_generation_that_does_not_decode_is_passed_over_once() {
+    let mut world = World::new();
+    world.seeder(20_000_000);
+    world.broadcast.spoilt = Some(11);
+    world.air(40);
+    // Comes after a keyframe, so that what follows is released before it is due.
+    world.run(SECOND * 2 + SECOND * 2 / 5);
+    let viewer = world.viewer(0);
+    world.run(SECOND * 5);
+    let stats = world.stats(viewer);
+    assert_eq!(stats.stalls, 1, "{stats:?}");
+    let released = world.released(viewer);
+    assert_eq!(released[..3], [10, 20, 21]);
+}
+
+#[test]
 fn a_relay_that_alters_pieces_is_cut_and_nobody_else_is() {
     let mut world = World::new();
     world.seeder(2_500_000);

@@ -132,10 +132,7 @@ impl World {
     /// The seeder begins anew with its old name and none of its memory.
     pub(super) fn seeder_back(&mut self) {
         let now = self.now;
-        let config = overlay_core::peer::Config {
-            started: now,
-            ..self.config_of(SEEDER)
-        };
+        let config = self.config_of(SEEDER);
         if let Some(host) = self.hosts.get_mut(&SEEDER) {
             host.peer = Peer::new(now, Light, config);
             host.life = Life::Alive;

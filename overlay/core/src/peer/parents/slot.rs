@@ -20,8 +20,8 @@ const STARVED: Duration = Duration::from_millis(1500);
 const STARVED_ALL: Duration = Duration::from_millis(2500);
 /// for which it must say so every so often.
 const EXCUSED: Duration = Duration::from_millis(500);
-/// One that goes on bringing what is behind the broadcast is given up after this: a seeder
-/// that was away has up to two seconds of it to send.
+/// One that goes on bringing what is behind the broadcast is given up after this: what was
+/// queued while its own parent was away takes seconds to clear.
 const LAGGED: Duration = Duration::from_millis(4000);
 /// Generations that a stripe is behind before anything is wrong.
 const BEHIND: u64 = 2;
@@ -291,10 +291,12 @@ impl Slot {
         let starves = since >= if excused { STARVED_ALL } else { STARVED };
         if silence >= DEAD || starves || lags {
             let owed = !current.delivered && current.excused.is_none();
-            let reason = match (silence >= DEAD, owed) {
-                (true, _) => DetachReason::Dead,
-                (false, false) => DetachReason::Silent,
-                (false, true) => DetachReason::Idle,
+            let reason = match (silence >= DEAD, starves, owed) {
+                (true, ..) => DetachReason::Dead,
+                // Not to be planned again at once, and not to be blamed.
+                (false, false, _) => DetachReason::Refused,
+                (false, true, false) => DetachReason::Silent,
+                (false, true, true) => DetachReason::Idle,
             };
             let mut actions = vec![self.unsubscribe(peer)];
             actions.extend(self.lose(view, peer, reason));

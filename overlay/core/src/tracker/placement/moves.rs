@@ -94,11 +94,7 @@ impl Placement {
 
     /// The stripes with room left are all held already: another leaf takes one of them and
     /// gives up one that `peer` lacks.
-    pub(super) fn swap(&mut self, peer: PeerId, orders: &mut Vec<Order>) -> bool {
-        let Some(node) = self.forest.get(peer) else {
-            return false;
-        };
-        let lacks = StripeSet::all(self.n).without(node.held());
+    pub(super) fn swap(&mut self, peer: PeerId, lacks: StripeSet, orders: &mut Vec<Order>) -> bool {
         let others: Vec<PeerId> = self
             .viewers()
             .map(|(other, _)| other)

@@ -1,5 +1,5 @@
 //! What peers already have when they come to a tracker that does not know them, because it
-//! began anew or because their session broke: it is taken over as it is.
+//! began anew or because the session of everybody broke: it is planned as it is.
 //!
 //! The one rule: a swarm that feeds itself is not planned anew because its tracker forgot it.
 
@@ -8,23 +8,26 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{Order, Placement};
 use crate::{Instant, PeerId, StripeId, StripeSet};
 
-/// After a tracker's return everyone is there within this: peers try again every 7 s at most.
-const RETURN: Duration = Duration::from_secs(8);
+/// Peers try again every 7 s at most, and connect within 2 s.
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// Parents that peers brought along and that are not planned yet.
 #[derive(Debug, Default)]
 pub(super) struct Returns {
-    /// When the first peer of all came.
+    /// When there was first anything to plan.
     began: Option<Instant>,
-    /// Somebody had parents then already.
-    returning: bool,
+    /// The swarm was there before its tracker.
+    expected: bool,
     claims: BTreeMap<PeerId, BTreeMap<StripeId, PeerId>>,
+    /// Child and parent of what was taken over, until the tracker asks.
+    met: Vec<(PeerId, PeerId)>,
 }
 
 impl Returns {
-    /// Whether others with parents of their own are still to be expected.
-    fn last(&self, now: Instant) -> bool {
-        self.returning && self.began.is_some_and(|began| now.since(began) < RETURN)
+    /// Whether more peers are to be expected to return.
+    pub(super) fn are_expected(&self, now: Instant) -> bool {
+        let open = |began| now.since(began) < WINDOW;
+        self.expected && self.began.is_none_or(open)
     }
 
     pub(super) fn forget(&mut self, peer: PeerId) {
@@ -54,17 +57,19 @@ impl Returns {
 }
 
 impl Placement {
+    /// The swarm is older than what is known of it.
+    pub(in crate::tracker) fn expect_returns(&mut self) {
+        self.returns.expected = true;
+    }
+
     /// A peer came, and has these parents.
     pub(in crate::tracker) fn on_return(
         &mut self,
-        now: Instant,
         peer: PeerId,
         parents: BTreeMap<StripeId, PeerId>,
     ) {
-        self.returns.began.get_or_insert(now);
         if !parents.is_empty() {
-            let began = self.returns.began;
-            self.returns.returning |= began.is_some_and(|began| now.since(began) < RETURN);
+            self.returns.expected = true;
             self.returns.claims.insert(peer, parents);
         }
     }
@@ -74,54 +79,58 @@ impl Placement {
         self.returns.claimed(peer).contains(stripe)
     }
 
-    /// Takes over what came true; while others are to be expected, only brings what decodes
-    /// to those who lack it. Whether that is all for now.
+    /// Child and parent of every edge that was taken over since this was last asked: the
+    /// tracker never named one to the other, and they know each other all the same.
+    pub(in crate::tracker) fn take_met(&mut self) -> Vec<(PeerId, PeerId)> {
+        std::mem::take(&mut self.returns.met)
+    }
+
+    /// Takes over what peers brought; while others are to be expected, only brings what
+    /// decodes to those who lack it. Whether that is all for now.
     pub(super) fn take_over(&mut self, orders: &mut Vec<Order>) -> bool {
-        let returning = self.returns.last(self.now);
+        self.returns.began.get_or_insert(self.now);
+        let expected = self.returns.are_expected(self.now);
         for (peer, claims) in std::mem::take(&mut self.returns.claims) {
             let mut open = BTreeMap::new();
             for (stripe, parent) in claims {
+                let failed = self
+                    .forest
+                    .get(peer)
+                    .is_some_and(|node| node.has_failed(parent));
                 if self.forest.get(parent).is_none() {
                     open.insert(stripe, parent);
-                } else {
-                    self.adopt(peer, stripe, parent, returning);
+                } else if !failed {
+                    self.adopt(peer, stripe, parent, expected);
                 }
             }
-            if returning && !open.is_empty() {
+            if expected && !open.is_empty() {
                 self.returns.claims.insert(peer, open);
             }
         }
-        if returning {
+        if expected {
             let viewers: Vec<PeerId> = self.viewers().map(|(peer, _)| peer).collect();
             for peer in viewers {
                 self.fill(peer, self.k, orders);
             }
         }
-        returning
+        expected
     }
 
-    /// Plans an edge that there is. `returning`: the parent's own claim to relay may be lost,
-    /// so that its children's word is taken for it.
-    pub(super) fn adopt(
-        &mut self,
-        peer: PeerId,
-        stripe: StripeId,
-        parent: PeerId,
-        returning: bool,
-    ) {
-        let Some(node) = self.forest.get(peer) else {
-            return;
-        };
-        if node.parent(stripe).is_some_and(|planned| planned == parent) || node.has_failed(parent) {
+    /// Plans an edge that there is. `relays`: the parent's own word that it relays may be
+    /// lost, so that its children's is taken for it.
+    pub(super) fn adopt(&mut self, peer: PeerId, stripe: StripeId, parent: PeerId, relays: bool) {
+        let planned = self.parent(peer, stripe);
+        if self.forest.get(peer).is_none() || planned == Some(parent) {
             return;
         }
         let carries = self.forest.get(parent).is_some_and(|above| {
-            above.free() > 0 && (above.seeder || returning || above.interior.contains(stripe))
+            above.free() > 0 && (above.seeder || relays || above.interior.contains(stripe))
         });
         if stripe.get() >= self.n || !carries || self.forest.is_below(parent, peer, stripe) {
             return;
         }
         self.forest.link(peer, stripe, parent);
+        self.returns.met.push((peer, parent));
         if let Some(above) = self.forest.get_mut(parent).filter(|above| !above.seeder) {
             above.interior.insert(stripe);
         }
