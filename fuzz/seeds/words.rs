@@ -232,5 +232,6 @@ fn signal() -> wire::Signal {
     wire::Signal {
         peer: 2,
         payload: BLOB.into(),
+        near: false,
     }
 }

@@ -50,6 +50,7 @@ fn begin(tracker: &mut Tracker, now: Instant) {
         grant: Grant {
             role,
             may_share: true,
+                origin: None,
         },
     };
     tracker.handle(now, opened(SEEDER, Role::Seeder));
@@ -92,6 +93,7 @@ fn step(how: u8, session: SessionId, bytes: &Bytes) -> Input {
             grant: Grant {
                 role: Role::Viewer,
                 may_share: bytes.is_empty(),
+                origin: None,
             },
         },
         6 => Input::Closed { session },

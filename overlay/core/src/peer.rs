@@ -459,6 +459,8 @@ pub enum Output<S: Scheme> {
         from: PeerId,
         /// What.
         payload: bytes::Bytes,
+        /// The tracker sees both ends at one address.
+        near: bool,
     },
     /// Give this to the player.
     Release(Release<S>),

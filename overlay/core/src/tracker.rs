@@ -196,6 +196,8 @@ pub struct Grant {
     pub role: Role,
     /// Whether it may send to other peers at all.
     pub may_share: bool,
+    /// From where it comes: the same number for all at one address, if that is known.
+    pub origin: Option<u64>,
 }
 
 /// What a peer is in its swarm.

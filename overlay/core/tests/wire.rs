@@ -240,8 +240,15 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
                 })
             },
         );
-    let signal = (any::<u64>(), bytes(wire::MAX_SIGNAL_LEN))
-        .prop_map(|(peer, payload)| to_tracker::Kind::Signal(wire::Signal { peer, payload }));
+    let signal = (any::<u64>(), bytes(wire::MAX_SIGNAL_LEN), any::<bool>()).prop_map(
+        |(peer, payload, near)| {
+            to_tracker::Kind::Signal(wire::Signal {
+                peer,
+                payload,
+                near,
+            })
+        },
+    );
     let small =
         (any::<u32>(), any::<u64>(), any::<i32>()).prop_flat_map(|(stripe, parent, reason)| {
             prop::sample::select(vec![

@@ -287,9 +287,13 @@ impl Host {
                     }
                 }
                 Output::Disconnect(peer) => self.links.close(now, (swarm, peer)),
-                Output::Signal { from, payload } => {
+                Output::Signal {
+                    from,
+                    payload,
+                    near,
+                } => {
                     let role = Role::of(member.id, from);
-                    let signalled = self.links.signal(now, (swarm, from), role, &payload);
+                    let signalled = self.links.signal(now, (swarm, from), role, &payload, near);
                     if let Err(error) = signalled {
                         tracing::debug!(peer = %from, %error, "signal refused");
                     }
@@ -338,6 +342,9 @@ impl Host {
             Command::Notice(swarm, Notice::Message(message)) => {
                 if let Some(member) = self.members.get_mut(&swarm) {
                     member.on_tracker(core_now, message);
+                    for seeder in member.seeders() {
+                        self.links.trust((swarm, *seeder));
+                    }
                     self.pump(now);
                 }
                 return;

@@ -10,6 +10,7 @@ pub mod address;
 pub mod blob;
 mod links;
 mod route;
+mod stun;
 mod timers;
 mod webrtc;
 
@@ -35,6 +36,8 @@ pub struct Config {
     pub handshake: Duration,
     /// Silence after which a link is dead. ICE checks come once a second from either end.
     pub silence: Duration,
+    /// Tell whoever asks by STUN where its datagrams come from.
+    pub answers_stun: bool,
 }
 
 impl Config {
@@ -48,6 +51,7 @@ impl Config {
             max_pending: 128,
             handshake: Duration::from_secs(5),
             silence: Duration::from_secs(3),
+            answers_stun: false,
         }
     }
 }

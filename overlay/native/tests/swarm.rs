@@ -74,7 +74,7 @@ async fn track(clock: Clock, mut said: mpsc::Receiver<Said>) {
                 Some(Said::Opened(session, role, commands)) => {
                     commands.send(Command::Notice(SWARM, Notice::Up)).await.unwrap();
                     peers.insert(session, commands);
-                    let grant = Grant { role, may_share: true };
+                    let grant = Grant { role, may_share: true, origin: None };
                     Input::Opened { session, grant }
                 }
                 Some(Said::Message(session, message)) => Input::Message { session, message: *message },

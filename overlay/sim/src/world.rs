@@ -363,6 +363,7 @@ impl World {
         let grant = Grant {
             role: role(number),
             may_share: true,
+            origin: None,
         };
         let session = SessionId(session);
         self.feed_tracker(tracker::Input::Opened { session, grant });

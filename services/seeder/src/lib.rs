@@ -177,6 +177,7 @@ fn links(config: &Config, socket: &Socket) -> link::Config {
     link::Config {
         max_links: MAX_LINKS,
         max_pending: MAX_PENDING,
+        answers_stun: true,
         ..link::Config::new(local, policy)
     }
 }

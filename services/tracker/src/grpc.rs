@@ -60,6 +60,7 @@ impl tracker_server::Tracker for Service {
             grant: Grant {
                 role: Role::Seeder,
                 may_share: true,
+                origin: None,
             },
         };
         let (session, queue) = Session::open(&self.0.swarms, entry, &self.0.limits).await?;

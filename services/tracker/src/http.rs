@@ -63,7 +63,7 @@ async fn open(
     let entry = Entry {
         channel: ticket.channel_id,
         name: &ticket.name,
-        grant: grant(&ticket),
+        grant: grant(&ticket, place.origin()),
     };
     let (session, queue) = Session::open(&service.0.swarms, entry, &service.0.limits)
         .await
@@ -180,10 +180,11 @@ fn token(request: &HttpRequest) -> Option<(&str, Option<&str>)> {
     Some((&protocol[PROTOCOL.len()..], Some(protocol)))
 }
 
-fn grant(ticket: &Ticket) -> Grant {
+fn grant(ticket: &Ticket, origin: Option<u64>) -> Grant {
     Grant {
         role: Role::Viewer,
         may_share: ticket.share != Share::Off,
+        origin,
     }
 }
 

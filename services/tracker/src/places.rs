@@ -2,7 +2,8 @@
 //! it. Addresses are keys here and appear nowhere else.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -13,6 +14,8 @@ use crate::Limits;
 pub(crate) struct Places {
     limits: Limits,
     taken: Mutex<Taken>,
+    /// Random: what swarms are told of addresses leads back to none.
+    origins: RandomState,
 }
 
 #[derive(Default)]
@@ -25,6 +28,7 @@ struct Taken {
 pub(crate) struct Place {
     places: Arc<Places>,
     key: u128,
+    public: bool,
 }
 
 /// Why there is none.
@@ -41,6 +45,7 @@ impl Places {
         Arc::new(Self {
             limits,
             taken: Mutex::default(),
+            origins: RandomState::new(),
         })
     }
 
@@ -59,11 +64,20 @@ impl Places {
         Ok(Place {
             places: Arc::clone(self),
             key,
+            public: is_public(address),
         })
     }
 
     fn taken(&self) -> MutexGuard<'_, Taken> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The same for all at one address. None where that says nothing: on a network of our
+    /// own, where a proxy may stand before everybody.
+    pub(crate) fn origin(&self) -> Option<u64> {
+        self.public.then(|| self.places.origins.hash_one(self.key))
     }
 }
 
@@ -76,6 +90,18 @@ impl Drop for Place {
             if *here == 0 {
                 taken.by_address.remove(&self.key);
             }
+        }
+    }
+}
+
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => {
+            !(address.is_private() || address.is_loopback() || address.is_link_local())
+        }
+        IpAddr::V6(address) => {
+            !(address.is_unique_local() || address.is_loopback())
+                && !address.is_unicast_link_local()
         }
     }
 }
@@ -110,6 +136,17 @@ mod tests {
         drop((first, second, third));
         assert_eq!(places.taken().all, 0);
         assert!(places.taken().by_address.is_empty());
+    }
+
+    #[test]
+    fn those_at_one_public_address_have_one_origin() {
+        let places = Places::new(Limits::default());
+        let origin = |address: [u8; 4]| places.take(address.into()).unwrap().origin();
+        assert!(origin([9, 1, 1, 1]).is_some());
+        assert_eq!(origin([9, 1, 1, 1]), origin([9, 1, 1, 1]));
+        assert_ne!(origin([9, 1, 1, 1]), origin([9, 1, 1, 2]));
+        assert_eq!(origin([127, 0, 0, 1]), None);
+        assert_eq!(origin([10, 0, 0, 1]), None);
     }
 
     #[test]

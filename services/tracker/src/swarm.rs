@@ -299,6 +299,7 @@ mod tests {
         let grant = Grant {
             role,
             may_share: true,
+            origin: None,
         };
         let opened = Opened {
             session,

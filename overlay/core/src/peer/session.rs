@@ -58,6 +58,7 @@ impl<S: Scheme> Peer<S> {
                     self.outputs.push_back(Output::Signal {
                         from,
                         payload: signal.payload,
+                        near: signal.near,
                     });
                 }
             }

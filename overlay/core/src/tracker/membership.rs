@@ -37,6 +37,8 @@ pub(super) struct Member {
     pub(super) upload_bps: u64,
     /// The channel's policy lets it exchange pieces with other viewers.
     pub(super) may_share: bool,
+    /// From where it comes.
+    pub(super) origin: Option<u64>,
     /// Peers that were named to it, as partners, parents or backups.
     pub(super) partners: BTreeSet<PeerId>,
     /// It has reported.

@@ -113,6 +113,7 @@ impl Tracker {
             role: grant.role,
             upload_bps,
             may_share: grant.may_share,
+            origin: grant.origin,
             reported: false,
             counted_startup: false,
             partners: std::collections::BTreeSet::new(),
@@ -291,8 +292,15 @@ impl Tracker {
         let onward = wire::Signal {
             peer: from.0,
             payload: signal.payload,
+            near: self.are_near(from, to),
         };
         self.send_to(to, from_tracker::Kind::Signal(onward));
+    }
+
+    /// Whether both come from one address.
+    fn are_near(&self, a: PeerId, b: PeerId) -> bool {
+        let origin = |peer| self.members.get(peer)?.origin;
+        origin(a).is_some() && origin(a) == origin(b)
     }
 
     /// Whether the tracker named one of them to the other: a stranger's offer would make a

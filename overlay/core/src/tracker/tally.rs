@@ -239,6 +239,7 @@ mod tests {
             role,
             upload_bps: 0,
             may_share: true,
+            origin: None,
             reported: false,
             counted_startup: false,
             partners: BTreeSet::new(),

@@ -221,6 +221,10 @@ pub struct Signal {
     /// What it says.
     #[prost(bytes = "bytes", tag = "2")]
     pub payload: bytes::Bytes,
+    /// From the tracker: it sees both at one address, so that they may be on one private
+    /// network.
+    #[prost(bool, tag = "3")]
+    pub near: bool,
 }
 
 /// A stripe is without a parent: place it again.

@@ -299,6 +299,7 @@ impl World {
         let grant = Grant {
             role,
             may_share: true,
+            origin: None,
         };
         let session = SessionId(id.0);
         self.feed_tracker(tracker::Input::Opened { session, grant });

@@ -116,6 +116,10 @@ impl Member {
         self.handle(now, Input::Tracker(message));
     }
 
+    pub(super) fn seeders(&self) -> &[PeerId] {
+        &self.seeders
+    }
+
     fn note_seeders(&mut self, seeders: &[u64]) {
         self.seeders = seeders
             .iter()
@@ -146,6 +150,7 @@ impl Member {
         let signal = wire::Signal {
             peer: to.0,
             payload,
+            near: false,
         };
         self.tell_tracker(to_tracker::Kind::Signal(signal).into());
     }

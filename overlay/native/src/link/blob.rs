@@ -52,9 +52,24 @@ pub struct Blob {
     pub sctp_init: Vec<u8>,
     /// There will be no link: the sender has no room for one. The rest says nothing.
     pub refused: bool,
+    /// Only further addresses of an attempt that is described already.
+    pub more: bool,
 }
 
 impl Blob {
+    /// Addresses that were found after the attempt was described.
+    #[must_use]
+    pub fn more(attempt: u64, candidates: Vec<SocketAddr>) -> Self {
+        Self {
+            attempt,
+            answers: None,
+            candidates,
+            refused: false,
+            more: true,
+            ..Self::refusal(0)
+        }
+    }
+
     /// No to an offer.
     #[must_use]
     pub fn refusal(attempt: u64) -> Self {
@@ -67,6 +82,7 @@ impl Blob {
             candidates: Vec::new(),
             sctp_init: Vec::new(),
             refused: true,
+            more: false,
         }
     }
 
@@ -86,6 +102,7 @@ impl Blob {
                 .collect(),
             sctp_init: self.sctp_init.clone(),
             refused: self.refused,
+            more: self.more,
         }
         .encode_to_vec()
     }
@@ -104,6 +121,14 @@ impl Blob {
         }
         if let (true, Some(attempt)) = (wire.refused, wire.answers) {
             return Ok(Self::refusal(attempt));
+        }
+        let candidates = wire
+            .candidates
+            .iter()
+            .map(WireAddress::address)
+            .collect::<Result<_, _>>()?;
+        if wire.more {
+            return Ok(Self::more(wire.attempt, candidates));
         }
         let credential = |text: &str| {
             (4..=MAX_CREDENTIAL_LEN).contains(&text.len())
@@ -127,13 +152,10 @@ impl Blob {
                 .as_slice()
                 .try_into()
                 .map_err(|_| BlobError::Malformed("fingerprint"))?,
-            candidates: wire
-                .candidates
-                .iter()
-                .map(WireAddress::address)
-                .collect::<Result<_, _>>()?,
+            candidates,
             sctp_init: wire.sctp_init,
             refused: false,
+            more: false,
         })
     }
 }
@@ -156,6 +178,8 @@ struct Wire {
     sctp_init: Vec<u8>,
     #[prost(bool, tag = "8")]
     refused: bool,
+    #[prost(bool, tag = "9")]
+    more: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -209,15 +233,18 @@ mod tests {
                 .collect(),
             sctp_init: vec![1; 40],
             refused: false,
+            more: false,
         }
     }
 
     #[test]
     fn reads_what_it_wrote() {
         let blob = blob(MAX_CANDIDATES);
-        assert_eq!(Blob::from_bytes(&blob.to_bytes()), Ok(blob));
+        assert_eq!(Blob::from_bytes(&blob.to_bytes()), Ok(blob.clone()));
         let no = Blob::refusal(4);
         assert_eq!(Blob::from_bytes(&no.to_bytes()), Ok(no));
+        let more = Blob::more(5, blob.candidates);
+        assert_eq!(Blob::from_bytes(&more.to_bytes()), Ok(more));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! socket is behind, as soon as it is not.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     fmt::Debug,
     hash::Hash,
     net::SocketAddr,
@@ -16,6 +16,7 @@ use super::{
     Channel, Config, Error, Event, Role, Traffic, Transmit,
     blob::{self, Blob},
     route::Routes,
+    stun::Answers,
     timers::Timers,
     webrtc::{Identity, Step, Webrtc},
 };
@@ -25,6 +26,8 @@ const MAX_OUT: usize = 512;
 /// Events that wait for the owner; beyond this datagrams are dropped unread, as a full
 /// socket buffer would.
 const MAX_EVENTS: usize = 4096;
+/// Peers whose word is believed for where our datagrams come from.
+const MAX_TRUSTED: usize = 1024;
 
 /// All links of a program.
 pub struct Links<K> {
@@ -41,6 +44,10 @@ pub struct Links<K> {
     events: VecDeque<Event<K>>,
     next_attempt: u64,
     traffic: Traffic,
+    trusted: HashSet<K>,
+    /// Where our datagrams come from, as one that is trusted sees it.
+    reflexive: Option<SocketAddr>,
+    answers: Answers,
 }
 
 struct Entry<K> {
@@ -50,6 +57,12 @@ struct Entry<K> {
     ufrag: String,
     /// The other end has described itself.
     described: bool,
+    /// The attempt it described.
+    remote_attempt: u64,
+    /// Where it says that it can be reached, and whether that was tried.
+    remote: Vec<(SocketAddr, bool)>,
+    /// The tracker sees it where it sees us.
+    near: bool,
     up: bool,
     began: Instant,
     last_received: Instant,
@@ -85,7 +98,17 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             events: VecDeque::new(),
             next_attempt: seed,
             traffic: Traffic::default(),
+            trusted: HashSet::new(),
+            reflexive: None,
+            answers: Answers::default(),
         })
+    }
+
+    /// Believes a peer where it sees us.
+    pub fn trust(&mut self, key: K) {
+        if self.trusted.len() < MAX_TRUSTED {
+            self.trusted.insert(key);
+        }
     }
 
     /// Offers a link to a peer. Does nothing if there is one, in whatever state.
@@ -102,7 +125,8 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
     }
 
     /// Takes a payload that the peer signalled. Two offers that cross answer each other; an
-    /// offer for a link that is already described replaces it.
+    /// offer for a link that is already described replaces it. `near`: the tracker sees the
+    /// peer at our own address.
     ///
     /// # Errors
     /// [`Error`]; an existing link stays as it is.
@@ -112,8 +136,12 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         from: K,
         role: Role,
         payload: &[u8],
+        near: bool,
     ) -> Result<(), Error> {
         let blob = Blob::from_bytes(payload)?;
+        if blob.more {
+            return self.add_candidates(now, from, &blob);
+        }
         let waiting = self.by_key.get(&from).copied().filter(|slot| {
             self.slots[*slot]
                 .as_ref()
@@ -125,11 +153,11 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
                     self.remove(slot);
                     return Ok(());
                 }
-                self.accept(now, slot, &blob)
+                self.accept(now, slot, &blob, near)
             }
             (_, Some(_)) => Ok(()),
-            (Some(slot), None) => self.accept(now, slot, &blob),
-            (None, None) => self.answer(now, from, role, &blob),
+            (Some(slot), None) => self.accept(now, slot, &blob, near),
+            (None, None) => self.answer(now, from, role, &blob, near),
         }
     }
 
@@ -219,7 +247,7 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             return;
         }
         let Some(slot) = self.route(now, source, bytes) else {
-            return;
+            return self.answer_stun(now, source, bytes);
         };
         let local = self.local_for(source);
         let Some(entry) = self.slots[slot].as_mut() else {
@@ -227,8 +255,13 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         };
         self.traffic.received += bytes.len() as u64;
         entry.traffic.received += bytes.len() as u64;
-        if entry.transport.receive(now, source, local, bytes) {
+        let key = entry.key;
+        let heard = entry.transport.receive(now, source, local, bytes);
+        if heard.lives {
             entry.last_received = now;
+        }
+        if let Some(at) = heard.sees_us_at.filter(|_| self.trusted.contains(&key)) {
+            self.on_seen(now, at);
         }
         if self.out.len() < MAX_OUT {
             self.drain(now, slot);
@@ -302,6 +335,9 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             attempt: self.next_attempt,
             ufrag,
             described: false,
+            remote_attempt: 0,
+            remote: Vec::new(),
+            near: false,
             up: false,
             began: now,
             last_received: now,
@@ -316,10 +352,10 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
     }
 
     fn describe(&mut self, slot: usize, answers: Option<u64>) {
+        let mut local = self.config.local.clone();
+        local.extend(self.reflexive);
         if let Some(entry) = self.slots[slot].as_mut() {
-            let blob = entry
-                .transport
-                .describe(entry.attempt, answers, &self.config.local);
+            let blob = entry.transport.describe(entry.attempt, answers, &local);
             self.events.push_back(Event::Signal {
                 to: entry.key,
                 payload: blob.to_bytes().into(),
@@ -333,7 +369,14 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         self.events.push_back(Event::Signal { to, payload });
     }
 
-    fn answer(&mut self, now: Instant, from: K, role: Role, blob: &Blob) -> Result<(), Error> {
+    fn answer(
+        &mut self,
+        now: Instant,
+        from: K,
+        role: Role,
+        blob: &Blob,
+        near: bool,
+    ) -> Result<(), Error> {
         if let Some(old) = self.by_key.get(&from).copied() {
             self.remove(old);
         }
@@ -345,24 +388,99 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             }
         };
         self.describe(slot, Some(blob.attempt));
-        self.accept(now, slot, blob)
+        self.accept(now, slot, blob, near)
     }
 
-    fn accept(&mut self, now: Instant, slot: usize, blob: &Blob) -> Result<(), Error> {
-        let policy = self.config.policy;
+    fn accept(&mut self, now: Instant, slot: usize, blob: &Blob, near: bool) -> Result<(), Error> {
         let Some(entry) = self.slots[slot].as_mut() else {
             return Ok(());
         };
         entry.described = true;
-        if entry.transport.accept(blob, policy).is_err() || entry.transport.timeout(now).is_err() {
+        entry.remote_attempt = blob.attempt;
+        entry.remote = blob.candidates.iter().map(|at| (*at, false)).collect();
+        entry.near = near;
+        if entry.transport.accept(blob).is_err() {
             self.remove(slot);
             return Err(Error::Setup);
         }
-        for address in blob.candidates.iter().filter(|at| policy.admits(**at)) {
-            self.routes.claim(*address, slot);
+        self.probe(now, slot)
+    }
+
+    /// The peer has found out where else it can be reached.
+    fn add_candidates(&mut self, now: Instant, from: K, blob: &Blob) -> Result<(), Error> {
+        let Some(slot) = self.by_key.get(&from).copied() else {
+            return Ok(());
+        };
+        let entry = self.slots[slot].as_mut();
+        let Some(entry) = entry
+            .filter(|entry| entry.described && !entry.up && entry.remote_attempt == blob.attempt)
+        else {
+            return Ok(());
+        };
+        if entry.remote.len() + blob.candidates.len() > blob::MAX_CANDIDATES {
+            return Err(Error::Blob(blob::BlobError::TooManyCandidates));
+        }
+        entry
+            .remote
+            .extend(blob.candidates.iter().map(|at| (*at, false)));
+        self.probe(now, slot)
+    }
+
+    /// Tries the peer's addresses that may be tried and have not been.
+    fn probe(&mut self, now: Instant, slot: usize) -> Result<(), Error> {
+        let mut policy = self.config.policy;
+        let Some(entry) = self.slots[slot].as_mut() else {
+            return Ok(());
+        };
+        // Behind one address there may be one private network, if the peer says so too.
+        let seen_at = self.reflexive.map(|at| at.ip());
+        let same = |(at, _): &(SocketAddr, bool)| Some(at.ip()) == seen_at;
+        policy.private |= entry.near && entry.remote.iter().any(same);
+        for (address, tried) in &mut entry.remote {
+            if !*tried && policy.admits(*address) {
+                *tried = true;
+                entry.transport.add_remote(*address);
+                self.routes.claim(*address, slot);
+            }
+        }
+        if entry.transport.timeout(now).is_err() {
+            self.remove(slot);
+            return Err(Error::Setup);
         }
         self.drain(now, slot);
         Ok(())
+    }
+
+    /// One that is trusted sees us at this address: those who try to reach us are told.
+    fn on_seen(&mut self, now: Instant, at: SocketAddr) {
+        let known = self.config.local.contains(&at) || self.reflexive == Some(at);
+        if known || !self.config.policy.admits(at) {
+            return;
+        }
+        self.reflexive = Some(at);
+        for slot in 0..self.slots.len() {
+            let Some(entry) = self.slots[slot].as_ref().filter(|entry| !entry.up) else {
+                continue;
+            };
+            let payload = Blob::more(entry.attempt, vec![at]).to_bytes().into();
+            let to = entry.key;
+            let described = entry.described;
+            self.events.push_back(Event::Signal { to, payload });
+            if described {
+                // It may have become clear that the peer is on our own network.
+                let _ = self.probe(now, slot);
+            }
+        }
+    }
+
+    fn answer_stun(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
+        if !self.config.answers_stun || self.out.len() >= MAX_OUT {
+            return;
+        }
+        if let Some(bytes) = self.answers.to(now, source, bytes) {
+            self.traffic.sent += bytes.len() as u64;
+            self.out.push_back(Transmit { to: source, bytes });
+        }
     }
 
     fn attempt(&self, slot: usize) -> Option<u64> {

@@ -5,13 +5,21 @@ use std::{collections::VecDeque, time::Instant};
 
 use super::{blob::Blob, *};
 
+mod nat;
+
+use nat::Nat;
+
 const DELAY: Duration = Duration::from_millis(20);
 
 struct Net {
     now: Instant,
     ends: Vec<Links<u64>>,
-    /// Arrival, receiver, sender, bytes.
-    wire: VecDeque<(Instant, usize, SocketAddr, Vec<u8>)>,
+    /// Arrival, receiver's address, sender's, bytes.
+    wire: VecDeque<(Instant, SocketAddr, SocketAddr, Vec<u8>)>,
+    /// What stands before each end.
+    nats: Vec<Option<Nat>>,
+    /// The tracker sees the ends behind NATs at one address.
+    near: bool,
     signals: VecDeque<(Instant, usize, u64, Bytes)>,
     seen: Vec<Vec<Event<u64>>>,
     gone: Vec<usize>,
@@ -38,6 +46,8 @@ impl Net {
             now: Instant::now(),
             ends: (0..ends).map(make).collect(),
             wire: VecDeque::new(),
+            nats: (0..ends).map(|_| None).collect(),
+            near: false,
             signals: VecDeque::new(),
             seen: (0..ends).map(|_| Vec::new()).collect(),
             gone: Vec::new(),
@@ -52,9 +62,12 @@ impl Net {
     fn collect(&mut self) {
         for end in 0..self.ends.len() {
             while let Some(out) = self.ends[end].poll_transmit(self.now) {
-                let to = usize::from(out.to.port() - 4000);
+                let from = match &mut self.nats[end] {
+                    Some(nat) => nat.send(out.to),
+                    None => address(end),
+                };
                 self.wire
-                    .push_back((self.now + DELAY, to, address(end), out.bytes));
+                    .push_back((self.now + DELAY, out.to, from, out.bytes));
             }
             while let Some(event) = self.ends[end].poll_event() {
                 if let Event::Signal { to, payload } = event {
@@ -95,7 +108,11 @@ impl Net {
         let now = self.now;
         while self.wire.front().is_some_and(|(at, ..)| *at <= now) {
             let (_, to, from, bytes) = self.wire.pop_front().unwrap();
-            if to < self.ends.len() && !self.gone.contains(&to) {
+            let to = (0..self.ends.len()).find(|end| match &self.nats[*end] {
+                Some(nat) => nat.lets_in(to, from),
+                None => address(*end) == to,
+            });
+            if let Some(to) = to.filter(|to| !self.gone.contains(to)) {
                 self.ends[to].handle_datagram(now, from, &bytes);
             }
         }
@@ -103,7 +120,7 @@ impl Net {
             let (_, to, from, payload) = self.signals.pop_front().unwrap();
             if !self.gone.contains(&to) {
                 let role = Role::of(to as u64, from);
-                let _ = self.ends[to].signal(now, from, role, &payload);
+                let _ = self.ends[to].signal(now, from, role, &payload, self.near);
             }
         }
         for (end, links) in self.ends.iter_mut().enumerate() {
@@ -267,16 +284,23 @@ fn strangers_and_their_blobs_are_refused() {
     let mut net = Net::new(2);
     let now = net.now;
     let links = &mut net.ends[0];
-    assert!(links.signal(now, 9, Role::Active, b"no blob").is_err());
+    assert!(
+        links
+            .signal(now, 9, Role::Active, b"no blob", false)
+            .is_err()
+    );
     let mut many = blob_with((0..200).map(|i| SocketAddr::from(([127, 0, 0, 1], 5000 + i))));
     assert_eq!(
-        links.signal(now, 9, Role::Active, &many.to_bytes()),
+        links.signal(now, 9, Role::Active, &many.to_bytes(), false),
         Err(Error::Blob(BlobError::TooManyCandidates))
     );
     assert!(links.is_empty());
     many.candidates.truncate(4);
     many.answers = Some(3);
-    assert_eq!(links.signal(now, 9, Role::Active, &many.to_bytes()), Ok(()));
+    assert_eq!(
+        links.signal(now, 9, Role::Active, &many.to_bytes(), false),
+        Ok(())
+    );
     assert!(links.is_empty(), "an answer to nothing makes no link");
     for first in 0..=255 {
         links.handle_datagram(now, address(5), &[first; 60]);
@@ -292,7 +316,7 @@ fn refused_addresses_are_never_probed() {
     let offer = blob_with(inner.map(|ip| SocketAddr::from((ip, 53))));
     let mut now = Instant::now();
     links
-        .signal(now, 9, Role::Active, &offer.to_bytes())
+        .signal(now, 9, Role::Active, &offer.to_bytes(), false)
         .unwrap();
     for _ in 0..60 {
         now += Duration::from_millis(50);
@@ -384,5 +408,6 @@ fn blob_with(candidates: impl IntoIterator<Item = SocketAddr>) -> Blob {
         candidates: candidates.into_iter().collect(),
         sctp_init: Vec::new(),
         refused: false,
+        more: false,
     }
 }

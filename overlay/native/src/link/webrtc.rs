@@ -19,7 +19,7 @@ use str0m::{
     net::{Protocol, Receive},
 };
 
-use super::{Channel, Role, address::Policy, blob::Blob};
+use super::{Channel, Role, blob::Blob};
 
 /// What a link holds unsent and unacknowledged. Measured: more only adds delay.
 pub(super) const MAX_BUFFERED: usize = 128 * 1024;
@@ -68,6 +68,22 @@ pub(super) enum Step {
     Closed,
     /// Nothing until this time, or input.
     Wait(Instant),
+}
+
+/// What a datagram said.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Heard {
+    /// It proves that the other end lives: an ICE check under the link's password, or an
+    /// acknowledgement of what was sent.
+    pub(super) lives: bool,
+    /// Where our datagrams come from, as the other end sees it.
+    pub(super) sees_us_at: Option<SocketAddr>,
+}
+
+/// Reads STUN, which begins with 0 or 1 (RFC 7983).
+fn stun(bytes: &[u8]) -> Option<StunMessage<'_>> {
+    let begins = bytes.first().is_some_and(|first| *first < 2);
+    begins.then(|| StunMessage::parse(bytes).ok()).flatten()
 }
 
 /// One link.
@@ -130,6 +146,7 @@ impl Webrtc {
             candidates: local.to_vec(),
             sctp_init,
             refused: false,
+            more: false,
         }
     }
 
@@ -137,12 +154,7 @@ impl Webrtc {
     ///
     /// # Errors
     /// What str0m says of it; the link is then of no use.
-    pub(super) fn accept(&mut self, blob: &Blob, policy: Policy) -> Result<(), RtcError> {
-        for address in blob.candidates.iter().filter(|at| policy.admits(**at)) {
-            if let Ok(candidate) = Candidate::host(*address, "udp") {
-                self.rtc.add_remote_candidate(candidate);
-            }
-        }
+    pub(super) fn accept(&mut self, blob: &Blob) -> Result<(), RtcError> {
         self.remote_password.clone_from(&blob.password);
         let active = self.role == Role::Active;
         let sctp_init = self.sctp_init_with(&blob.sctp_init);
@@ -166,6 +178,14 @@ impl Webrtc {
         Ok(())
     }
 
+    /// Where the other end may be reached. What kind of address it is makes a difference to
+    /// the order of checks only.
+    pub(super) fn add_remote(&mut self, address: SocketAddr) {
+        if let Ok(candidate) = Candidate::host(address, "udp") {
+            self.rtc.add_remote_candidate(candidate);
+        }
+    }
+
     /// The ufrag that the other end's checks will name.
     pub(super) fn ufrag(&mut self) -> String {
         self.rtc.direct_api().local_ice_credentials().ufrag
@@ -176,32 +196,35 @@ impl Webrtc {
         self.rtc.accepts(&Input::Receive(now, receive))
     }
 
-    /// Takes a datagram in. True when it proves that the other end lives: an ICE check
-    /// under the link's password, or an acknowledgement of what was sent. Messages prove it
-    /// as well, when [`Self::poll`] gives them. What makes no sense is dropped.
+    /// Takes a datagram in. What makes no sense is dropped. Messages prove that the other
+    /// end lives as well, when [`Self::poll`] gives them.
     pub(super) fn receive(
         &mut self,
         now: Instant,
         source: SocketAddr,
         local: SocketAddr,
         bytes: &[u8],
-    ) -> bool {
+    ) -> Heard {
         let Ok(receive) = Receive::new(Protocol::Udp, source, local, bytes) else {
-            return false;
+            return Heard::default();
         };
         let before = self.buffered();
         let taken = self.rtc.handle_input(Input::Receive(now, receive)).is_ok();
-        taken && (self.buffered() < before || self.is_signed_check(bytes))
+        if !taken {
+            return Heard::default();
+        }
+        let check = self.signed_check(bytes);
+        Heard {
+            lives: check.is_some() || self.buffered() < before,
+            sees_us_at: check
+                .filter(StunMessage::is_successful_binding_response)
+                .and_then(|answer| answer.mapped_address()),
+        }
     }
 
     /// str0m drops a forged check as silently as it takes a true one.
-    fn is_signed_check(&mut self, bytes: &[u8]) -> bool {
-        if bytes.first().is_none_or(|first| *first >= 2) {
-            return false;
-        }
-        let Ok(message) = StunMessage::parse(bytes) else {
-            return false;
-        };
+    fn signed_check<'b>(&mut self, bytes: &'b [u8]) -> Option<StunMessage<'b>> {
+        let message = stun(bytes)?;
         // A request is signed with the password of who is asked, and so is the answer to it.
         let password = match message.split_username() {
             Some(_) => self.rtc.direct_api().local_ice_credentials().pass,
@@ -209,7 +232,8 @@ impl Webrtc {
         };
         let crypto = str0m::crypto::from_feature_flags();
         let hmac = |key: &[u8], parts: &[&[u8]]| crypto.sha1_hmac_provider.sha1_hmac(key, parts);
-        !password.is_empty() && message.verify(password.as_bytes(), hmac)
+        let signed = !password.is_empty() && message.verify(password.as_bytes(), hmac);
+        signed.then_some(message)
     }
 
     /// # Errors
