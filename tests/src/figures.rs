@@ -19,6 +19,7 @@ pub struct Figures {
     pub children: BTreeMap<String, Vec<String>>,
     pub rejected_pieces: u64,
     pub cut: Vec<String>,
+    pub links: Vec<String>,
 }
 
 /// Release − ingest stamp.

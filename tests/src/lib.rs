@@ -10,6 +10,7 @@ pub mod exact;
 pub mod figures;
 pub mod http;
 pub mod kernel;
+pub mod network;
 pub mod process;
 pub mod scenario;
 pub mod stage;

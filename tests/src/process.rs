@@ -181,7 +181,10 @@ impl Process {
 }
 
 /// The program: `LIVESTATION_BIN`, or what Cargo built beside this one.
-fn program() -> Result<PathBuf> {
+///
+/// # Errors
+/// When it is not built.
+pub fn program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LIVESTATION_BIN") {
         return Ok(path.into());
     }

@@ -166,6 +166,7 @@ impl<S: Scheme> Peer<S> {
     pub fn stats(&self) -> Stats {
         let mut stats = self.counters.stats(self.now);
         stats.state = self.state();
+        stats.links = self.links.up().map(|(peer, _)| peer).collect();
         stats.stall_time += self.standing();
         stats.parents = self.parents.iter().collect();
         stats.children = self

@@ -39,6 +39,8 @@ pub struct Figures {
     pub cut: Vec<String>,
     /// Which peers are seeders.
     pub seeders: Vec<String>,
+    /// Peers with an open link, seeders among them.
+    pub links: Vec<String>,
 }
 
 /// Of the last 60 s, and of the last release.
@@ -137,6 +139,7 @@ impl Figures {
             rejected_pieces: stats.rejected_pieces,
             cut: stats.cut.iter().map(PeerId::to_string).collect(),
             seeders: snapshot.seeders.iter().map(PeerId::to_string).collect(),
+            links: stats.links.iter().map(PeerId::to_string).collect(),
         }
     }
 }

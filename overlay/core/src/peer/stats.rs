@@ -23,6 +23,8 @@ pub enum State {
 pub struct Stats {
     /// Where it stands.
     pub state: State,
+    /// Peers with an open link.
+    pub links: Vec<PeerId>,
     /// Program start to first release.
     pub startup: Option<Duration>,
     /// Median lag of the last 60 s.

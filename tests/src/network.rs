@@ -1,0 +1,186 @@
+//! A network of its own: namespaces on one bridge that stands for the internet, and homes
+//! behind routers that translate addresses as Linux does. Needs root.
+//!
+//! The one rule: everything has this network's name in it and goes with it.
+
+use std::{
+    fmt::Write as _,
+    net::Ipv4Addr,
+    process::{Command as Blocking, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context, Result, ensure};
+use tokio::process::Command;
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The network.
+pub struct Network {
+    name: String,
+    /// Namespaces that were made, the bridge's first.
+    spaces: Vec<String>,
+}
+
+/// How a home's router translates (RFC 4787). All let in only what answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nat {
+    /// An inner socket has one port outside, whatever it sends to.
+    Cone,
+    /// It has another for each destination.
+    Symmetric,
+    /// No UDP passes at all.
+    Blocked,
+}
+
+/// A machine in it.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    space: String,
+    /// Its own address.
+    pub address: Ipv4Addr,
+}
+
+impl Network {
+    /// Nobody is in it yet.
+    ///
+    /// # Errors
+    /// Without root, or iproute2.
+    pub fn new() -> Result<Self> {
+        let serial = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("ls{}x{serial}", std::process::id());
+        let mut network = Self {
+            name,
+            spaces: Vec::new(),
+        };
+        let space = network.space("net")?;
+        ip(&["-n", &space, "link", "add", "bridge", "type", "bridge"])?;
+        ip(&["-n", &space, "link", "set", "bridge", "up"])?;
+        Ok(network)
+    }
+
+    /// A machine with a public address, `9.0.0.host`.
+    ///
+    /// # Errors
+    /// What iproute2 says.
+    pub fn open(&mut self, name: &str, host: u8) -> Result<Machine> {
+        let space = self.space(name)?;
+        self.plug(&space, host)?;
+        let address = Ipv4Addr::new(9, 0, 0, host);
+        Ok(Machine { space, address })
+    }
+
+    /// A home whose router has the public address `9.0.0.host`, with so many machines.
+    ///
+    /// # Errors
+    /// What iproute2 and nftables say.
+    pub fn home(&mut self, name: &str, host: u8, nat: Nat, machines: u8) -> Result<Vec<Machine>> {
+        let router = self.space(name)?;
+        self.plug(&router, host)?;
+        ip(&["-n", &router, "link", "add", "lan", "type", "bridge"])?;
+        ip(&["-n", &router, "addr", "add", "192.168.1.1/24", "dev", "lan"])?;
+        ip(&["-n", &router, "link", "set", "lan", "up"])?;
+        let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
+        ip(&["netns", "exec", &router, "sh", "-c", forward])?;
+        self.translate(&router, nat)?;
+        (0..machines)
+            .map(|at| {
+                let space = self.space(&format!("{name}{at}"))?;
+                let near = format!("to{at}");
+                cable(&space, "eth", &router, &near)?;
+                ip(&["-n", &router, "link", "set", &near, "master", "lan", "up"])?;
+                let address = Ipv4Addr::new(192, 168, 1, 10 + at);
+                let prefix = format!("{address}/24");
+                ip(&["-n", &space, "addr", "add", &prefix, "dev", "eth"])?;
+                ip(&["-n", &space, "link", "set", "eth", "up"])?;
+                let way_out = ["default", "via", "192.168.1.1"];
+                ip(&[&["-n", &space, "route", "add"][..], &way_out].concat())?;
+                Ok(Machine { space, address })
+            })
+            .collect()
+    }
+
+    fn translate(&self, router: &str, nat: Nat) -> Result<()> {
+        let masquerade = match nat {
+            Nat::Symmetric => "masquerade fully-random",
+            Nat::Cone | Nat::Blocked => "masquerade",
+        };
+        let mut rules = String::new();
+        write!(
+            rules,
+            "table ip home {{
+              chain out {{ type nat hook postrouting priority 100;
+                oifname \"wan\" {masquerade}
+              }}
+              # Else a stranger's datagram would take a port from who comes to use it.
+              chain in {{ type filter hook input priority 0;
+                iifname \"wan\" ct state new drop
+              }}\n"
+        )?;
+        if nat == Nat::Blocked {
+            rules += "chain through { type filter hook forward priority 0;
+                meta l4proto udp drop
+              }\n";
+        }
+        rules += "}\n";
+        let mut nft = Blocking::new("ip")
+            .args(["netns", "exec", router, "nft", "-f", "-"])
+            .stdin(Stdio::piped())
+            .spawn()?;
+        let mut input = nft.stdin.take().context("nft reads nothing")?;
+        std::io::Write::write_all(&mut input, rules.as_bytes())?;
+        drop(input);
+        ensure!(nft.wait()?.success(), "nft refuses {rules}");
+        Ok(())
+    }
+
+    fn space(&mut self, name: &str) -> Result<String> {
+        let space = format!("{}-{name}", self.name);
+        ip(&["netns", "add", &space])?;
+        self.spaces.push(space.clone());
+        ip(&["-n", &space, "link", "set", "lo", "up"])?;
+        Ok(space)
+    }
+
+    /// Connects a namespace to the bridge.
+    fn plug(&self, space: &str, host: u8) -> Result<()> {
+        let net = self.spaces.first().context("there is a bridge")?;
+        let port = format!("port{host}");
+        cable(space, "wan", net, &port)?;
+        ip(&["-n", net, "link", "set", &port, "master", "bridge", "up"])?;
+        let prefix = format!("9.0.0.{host}/24");
+        ip(&["-n", space, "addr", "add", &prefix, "dev", "wan"])?;
+        ip(&["-n", space, "link", "set", "wan", "up"])
+    }
+}
+
+impl Drop for Network {
+    fn drop(&mut self) {
+        for space in &self.spaces {
+            let _ = ip(&["netns", "del", space]);
+        }
+    }
+}
+
+impl Machine {
+    /// A command that runs there.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.space, program]);
+        command
+    }
+}
+
+fn cable(one: &str, its_end: &str, other: &str, other_end: &str) -> Result<()> {
+    let to = ["peer", "name", other_end, "netns", other];
+    let from = ["-n", one, "link", "add", its_end, "type", "veth"];
+    ip(&[&from[..], &to].concat())
+}
+
+fn ip(args: &[&str]) -> Result<()> {
+    let done = Blocking::new("ip").args(args).output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    ensure!(done.status.success(), "ip {}: {said}", args.join(" "));
+    Ok(())
+}
