@@ -19,7 +19,7 @@ help:
 	@echo 'make lint          format, clippy, the pure crates for WebAssembly, licences'
 	@echo 'make bench         the measurements behind bench/RESULTS.md'
 	@echo 'make fuzz          every fuzz target for SECONDS=600 each; needs a nightly toolchain'
-	@echo 'make soak          not there yet'
+	@echo 'make soak          half an hour (LIVESTATION_SECONDS) of coming and going'
 	@echo 'make compose-test  not there yet'
 
 setup:
@@ -68,6 +68,9 @@ fuzz: setup
 	    fuzz/run "$$(basename "$$target" .rs)" $(SECONDS)
 	done
 
-soak compose-test:
+soak: setup
+	bench/run soak
+
+compose-test:
 	@echo '$@: not there yet' >&2
 	exit 1

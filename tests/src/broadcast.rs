@@ -129,6 +129,19 @@ impl Broadcast {
         Self::start(station, command, clip.path.clone(), clip.seconds)
     }
 
+    /// Pushes a clip in real time, over and over without a seam, until it is dropped.
+    ///
+    /// # Errors
+    /// When ffmpeg cannot be started.
+    pub fn repeat(station: &Standalone, clip: &Clip) -> Result<Self> {
+        let mut command = ffmpeg();
+        command
+            .args(["-re", "-stream_loop", "-1", "-i"])
+            .arg(&clip.path)
+            .args(["-c", "copy", "-f", "flv", &station.ready.publish_rtmp]);
+        Self::start(station, command, clip.path.clone(), clip.seconds)
+    }
+
     /// Encodes in real time with a stream key of choice and keeps nothing, so that ffmpeg
     /// ends with what the station answers.
     ///

@@ -33,6 +33,8 @@ pub struct Usage {
     pub cpu: Duration,
     /// Resident memory, in bytes.
     pub rss: u64,
+    /// Open files and sockets.
+    pub descriptors: usize,
 }
 
 impl Process {
@@ -170,6 +172,7 @@ impl Process {
         Ok(Usage {
             cpu: TICK * (ticks(11)? + ticks(12)?),
             rss: rss.trim().parse::<u64>()? << 10,
+            descriptors: fs::read_dir(format!("/proc/{pid}/fd"))?.count(),
         })
     }
 

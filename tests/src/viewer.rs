@@ -121,6 +121,23 @@ impl Viewer {
         std::fs::metadata(&self.out).map_or(0, |file| file.len())
     }
 
+    /// What its log and files are called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Takes its recording away.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn forget(self) -> Result<()> {
+        match std::fs::remove_file(&self.out) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
     /// Ends it as the person who watches would.
     ///
     /// # Errors

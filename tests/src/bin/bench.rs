@@ -1,5 +1,6 @@
 //! The measurements behind `bench/RESULTS.md`: `bench/run [exact] [carried] [swarm] [cost]
-//! [kill3] [stop3] [kill6] [tracker] [seeder] [seeders]`, all without a name. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
+//! [kill3] [stop3] [kill6] [tracker] [seeder] [seeders]`, all without a name, and `soak`, which
+//! takes half an hour. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
 
 use std::{
     fmt::Write as _,
@@ -11,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::json;
-use tests::scenario::{Row, apart, carried, cost, exact, load, vanish};
+use tests::scenario::{Row, apart, carried, cost, exact, load, soak, vanish};
 
 const ALL: [&str; 10] = [
     "exact", "carried", "swarm", "cost", "kill3", "stop3", "kill6", "tracker", "seeder", "seeders",
@@ -99,7 +100,14 @@ async fn measure(name: &str) -> Result<()> {
             let report = apart::seeder(2, None, AFTER).await?;
             show(name, &report.rows(None), &report)
         }
-        _ => bail!("there is {}", ALL.join(", ")),
+        "soak" => {
+            let seconds = std::env::var("LIVESTATION_SECONDS").ok();
+            let lasts = Duration::from_secs(seconds.map_or(Ok(1800), |text| text.parse())?);
+            // Caches fill in the first quarter.
+            let report = soak::run(lasts / 4, lasts - lasts / 4).await?;
+            show(name, &report.rows(), &report)
+        }
+        _ => bail!("there is {} and soak", ALL.join(", ")),
     }
 }
 

@@ -243,15 +243,12 @@ impl<S: Scheme> Peer<S> {
         let oldest = self.now - BACKFILL_MOST;
         let recent = |stamp: &crate::Instant| *stamp >= oldest;
         let past = || {
-            let stamped = self
-                .window
-                .range(from..)
-                .filter_map(|(sequence, generation)| {
-                    let facts = generation.facts()?;
-                    let stamp = self.clock.local(facts.ingest_stamp_us)?;
-                    Some((sequence, facts.flags.has(stripe::Flags::KEYFRAME), stamp))
-                });
-            stamped
+            let past = self.window.range(from..);
+            past.filter_map(|(sequence, generation)| {
+                let facts = generation.facts()?;
+                let stamp = self.clock.local(facts.ingest_stamp_us)?;
+                Some((sequence, facts.flags.has(stripe::Flags::KEYFRAME), stamp))
+            })
         };
         if past().next().is_none_or(|(.., stamp)| recent(&stamp)) {
             return from;

@@ -83,7 +83,8 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
     /// # Errors
     /// [`Error::Setup`] when no certificate can be made.
     pub fn new(mut config: Config, seed: u64) -> Result<Self, Error> {
-        config.local.truncate(blob::MAX_CANDIDATES);
+        // One more is found out later.
+        config.local.truncate(blob::MAX_CANDIDATES - 1);
         Ok(Self {
             config,
             identity: Identity::generate().ok_or(Error::Setup)?,
