@@ -26,6 +26,9 @@ const MAX_OUT: usize = 512;
 /// Events that wait for the owner; beyond this datagrams are dropped unread, as a full
 /// socket buffer would.
 const MAX_EVENTS: usize = 4096;
+/// Addresses under which we are seen, the latest: one for each seeder where a router gives
+/// each destination another port.
+const MAX_REFLEXIVE: usize = 3;
 /// Peers whose word is believed for where our datagrams come from.
 const MAX_TRUSTED: usize = 1024;
 
@@ -45,8 +48,8 @@ pub struct Links<K> {
     next_attempt: u64,
     traffic: Traffic,
     trusted: HashSet<K>,
-    /// Where our datagrams come from, as one that is trusted sees it.
-    reflexive: Option<SocketAddr>,
+    /// Where our datagrams come from, as those that are trusted see it.
+    reflexive: VecDeque<SocketAddr>,
     answers: Answers,
 }
 
@@ -83,8 +86,8 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
     /// # Errors
     /// [`Error::Setup`] when no certificate can be made.
     pub fn new(mut config: Config, seed: u64) -> Result<Self, Error> {
-        // One more is found out later.
-        config.local.truncate(blob::MAX_CANDIDATES - 1);
+        // Others are found out later.
+        config.local.truncate(blob::MAX_CANDIDATES - MAX_REFLEXIVE);
         Ok(Self {
             config,
             identity: Identity::generate().ok_or(Error::Setup)?,
@@ -100,7 +103,7 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             next_attempt: seed,
             traffic: Traffic::default(),
             trusted: HashSet::new(),
-            reflexive: None,
+            reflexive: VecDeque::new(),
             answers: Answers::default(),
         })
     }
@@ -354,7 +357,7 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
 
     fn describe(&mut self, slot: usize, answers: Option<u64>) {
         let mut local = self.config.local.clone();
-        local.extend(self.reflexive);
+        local.extend(&self.reflexive);
         if let Some(entry) = self.slots[slot].as_mut() {
             let blob = entry.transport.describe(entry.attempt, answers, &local);
             self.events.push_back(Event::Signal {
@@ -434,8 +437,8 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             return Ok(());
         };
         // Behind one address there may be one private network, if the peer says so too.
-        let seen_at = self.reflexive.map(|at| at.ip());
-        let same = |(at, _): &(SocketAddr, bool)| Some(at.ip()) == seen_at;
+        let seen_at = |ip| self.reflexive.iter().any(|at| at.ip() == ip);
+        let same = |(at, _): &(SocketAddr, bool)| seen_at(at.ip());
         policy.private |= entry.near && entry.remote.iter().any(same);
         for (address, tried) in &mut entry.remote {
             if !*tried && policy.admits(*address) {
@@ -454,11 +457,14 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
 
     /// One that is trusted sees us at this address: those who try to reach us are told.
     fn on_seen(&mut self, now: Instant, at: SocketAddr) {
-        let known = self.config.local.contains(&at) || self.reflexive == Some(at);
+        let known = self.config.local.contains(&at) || self.reflexive.contains(&at);
         if known || !self.config.policy.admits(at) {
             return;
         }
-        self.reflexive = Some(at);
+        if self.reflexive.len() == MAX_REFLEXIVE {
+            self.reflexive.pop_front();
+        }
+        self.reflexive.push_back(at);
         for slot in 0..self.slots.len() {
             let Some(entry) = self.slots[slot].as_ref().filter(|entry| !entry.up) else {
                 continue;
