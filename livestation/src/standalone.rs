@@ -216,6 +216,11 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
                 ..tracker::Limits::default()
             },
             swarm: overlay_core::tracker::Config::default(),
+            // The station has no TLS of its own.
+            proxied: args
+                .public_url
+                .as_ref()
+                .is_some_and(|url| url.starts_with("https")),
         };
         let tracker = tracker::Service::new(config, hosts.stop())?;
         let serving = tracker::serve(tracker.clone(), sockets.tracker.listener, hosts.stop());

@@ -76,6 +76,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             ..tracker::Limits::default()
         },
         swarm: overlay_core::tracker::Config::default(),
+        proxied: false,
     };
     let service = tracker::Service::new(config, stop.clone())?;
     let routed = service.clone();

@@ -47,6 +47,7 @@ impl Network {
     /// # Errors
     /// Without root, or iproute2.
     pub fn new() -> Result<Self> {
+        sweep()?;
         let serial = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ls{}x{serial}", std::process::id());
         let mut network = Self {
@@ -170,6 +171,34 @@ impl Machine {
         command.args(["netns", "exec", &self.space, program]);
         command
     }
+}
+
+/// Whether there can be one: only root makes namespaces.
+#[must_use]
+pub fn is_possible() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    status.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("Uid:") && words.nth(1) == Some("0")
+    })
+}
+
+/// Takes away what a run left that was killed.
+fn sweep() -> Result<()> {
+    let listed = Blocking::new("ip").args(["netns", "list"]).output()?;
+    for line in String::from_utf8_lossy(&listed.stdout).lines() {
+        let space = line.split_whitespace().next().unwrap_or_default();
+        let of = space
+            .strip_prefix("ls")
+            .and_then(|rest| rest.split_once('x'));
+        let Some(process) = of.and_then(|(process, _)| process.parse::<u32>().ok()) else {
+            continue;
+        };
+        if !std::path::Path::new(&format!("/proc/{process}")).exists() {
+            let _ = ip(&["netns", "del", space]);
+        }
+    }
+    Ok(())
 }
 
 fn cable(one: &str, its_end: &str, other: &str, other_end: &str) -> Result<()> {

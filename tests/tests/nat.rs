@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use tests::{
     figures::Figures,
-    network::{Machine, Nat, Network},
+    network::{self, Machine, Nat, Network},
     process::{self, Process},
     station::Ready,
 };
@@ -67,6 +67,10 @@ impl Viewer {
 
 #[tokio::test]
 async fn viewers_behind_routers_find_each_other() -> Result<()> {
+    if !network::is_possible() {
+        eprintln!("left out: a network of namespaces takes root");
+        return Ok(());
+    }
     let folder = tempfile::tempdir()?;
     let folder = folder.path();
     let mut network = Network::new()?;
@@ -80,8 +84,9 @@ async fn viewers_behind_routers_find_each_other() -> Result<()> {
     let homes = [
         (21, Nat::Cone, 2),
         (22, Nat::Cone, 1),
-        (31, Nat::Symmetric, 1),
+        (31, Nat::Symmetric, 2),
         (32, Nat::Symmetric, 1),
+        (41, Nat::Blocked, 1),
     ];
     for (host, nat, count) in homes {
         let home = network.home(&format!("home{host}"), host, nat, count)?;
@@ -96,7 +101,8 @@ async fn viewers_behind_routers_find_each_other() -> Result<()> {
     let until = Instant::now() + SETTLED;
     let mut names = BTreeMap::new();
     for (number, viewer) in viewers.iter_mut().enumerate() {
-        let playing = |figures: &Figures| figures.state == "playing";
+        let blocked = matches!(viewer.place, Place::Home(_, Nat::Blocked));
+        let playing = |figures: &Figures| blocked || figures.state == "playing";
         let figures: Figures = viewer.process.json(&viewer.stats, START, playing).await?;
         names.insert(number, figures.peer);
     }

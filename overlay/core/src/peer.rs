@@ -63,8 +63,10 @@ pub struct Peer<S: Scheme> {
     uplink: Uplink<Parcel>,
     backfills: Vec<relay::Backfill>,
     rescue: f64,
-    /// When the encoder first gave it anything.
-    published: Option<Instant>,
+    /// The encoder gave it something.
+    fed: bool,
+    /// When it first did, if the broadcast was older than that.
+    resumed: Option<Instant>,
     pull: Pull,
     playout: Playout,
     counters: Counters,
@@ -108,7 +110,8 @@ impl<S: Scheme> Peer<S> {
             uplink: Uplink::new(now, cap),
             backfills: Vec::new(),
             rescue: 0.0,
-            published: None,
+            fed: false,
+            resumed: None,
             pull: Pull::default(),
             playout: Playout::default(),
             counters: Counters::default(),

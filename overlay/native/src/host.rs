@@ -338,12 +338,14 @@ impl Host {
                 return;
             }
             Command::Notice(swarm, Notice::Up) => (swarm, Input::TrackerUp),
-            Command::Notice(swarm, Notice::Down) => (swarm, Input::TrackerDown),
+            Command::Notice(swarm, Notice::Down) => {
+                self.links.forget_where_seen();
+                (swarm, Input::TrackerDown)
+            }
             Command::Notice(swarm, Notice::Message(message)) => {
                 if let Some(member) = self.members.get_mut(&swarm) {
-                    member.on_tracker(core_now, message);
-                    for seeder in member.seeders() {
-                        self.links.trust((swarm, *seeder));
+                    if member.on_tracker(core_now, message) {
+                        self.trust_seeders();
                     }
                     self.pump(now);
                 }
@@ -357,6 +359,14 @@ impl Host {
             member.handle(core_now, input);
             self.pump(now);
         }
+    }
+
+    /// Seeders are ours: what they say of where we are seen is true.
+    fn trust_seeders(&mut self) {
+        let members = self.members.iter();
+        let seeders = members
+            .flat_map(|(swarm, member)| member.seeders().iter().map(|seeder| (*swarm, *seeder)));
+        self.links.trust(seeders);
     }
 
     fn leave(&mut self, now: Instant, swarm: SwarmId) {

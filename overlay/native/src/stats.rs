@@ -171,6 +171,7 @@ mod tests {
             startup: Some(Duration::from_millis(640)),
             parents: vec![(StripeId::new(0).unwrap(), PeerId(1))],
             children: vec![(StripeId::new(7).unwrap(), vec![PeerId(2)])],
+            links: vec![PeerId(2)],
             ..Stats::default()
         };
         let snapshot = Snapshot {
@@ -188,6 +189,7 @@ mod tests {
             "sent": {"media":0,"parity":0,"duplicate":0,"control":0},
             "parents": {"0": "0000000000000001"}, "children": {"7": ["0000000000000002"]},
             "rejected_pieces": 0, "cut": [], "seeders": ["0000000000000001"],
+            "links": ["0000000000000002"],
         });
         assert_eq!(json, expected);
     }

@@ -54,6 +54,9 @@ async fn open(
     let ticket = service.0.tickets.verify(token).map_err(Refusal::ticket)?;
     let address = request.peer_addr().ok_or_else(|| full(Full::All))?.ip();
     let place = service.0.places.take(address).map_err(full)?;
+    // Behind a proxy strangers would seem to share an address.
+    let proxied = service.0.proxied || came_by_proxy(&request);
+    let origin = place.origin();
     let protocols: &[&str] = protocol.as_slice();
     let (response, socket, stream) = actix_ws::handle_with_protocols(&request, body, protocols)
         .map_err(|_| {
@@ -63,7 +66,7 @@ async fn open(
     let entry = Entry {
         channel: ticket.channel_id,
         name: &ticket.name,
-        grant: grant(&ticket, place.origin()),
+        grant: grant(&ticket, origin.filter(|_| !proxied)),
     };
     let (session, queue) = Session::open(&service.0.swarms, entry, &service.0.limits)
         .await
@@ -178,6 +181,21 @@ fn token(request: &HttpRequest) -> Option<(&str, Option<&str>)> {
         .map(str::trim)
         .find(|word| word.starts_with(PROTOCOL))?;
     Some((&protocol[PROTOCOL.len()..], Some(protocol)))
+}
+
+/// What proxies add, unless they are told not to.
+fn came_by_proxy(request: &HttpRequest) -> bool {
+    let marks = [
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-real-ip",
+        "via",
+        "cf-ray",
+    ];
+    marks
+        .iter()
+        .any(|mark| request.headers().contains_key(*mark))
 }
 
 fn grant(ticket: &Ticket, origin: Option<u64>) -> Grant {

@@ -27,6 +27,8 @@ pub struct Config {
     pub limits: Limits,
     /// How swarms are laid out.
     pub swarm: overlay_core::tracker::Config,
+    /// Viewers come through a proxy, so that their addresses are the proxy's.
+    pub proxied: bool,
 }
 
 /// What strangers may take.
@@ -74,6 +76,7 @@ struct Inner {
     limits: Limits,
     swarms: Arc<registry::Registry>,
     places: Arc<places::Places>,
+    proxied: bool,
     shutdown: CancellationToken,
 }
 
@@ -102,6 +105,7 @@ impl Service {
             swarms: registry::Registry::new(arbiter, config.swarm, config.limits.swarm_empty),
             places: places::Places::new(config.limits),
             tickets: config.tickets,
+            proxied: config.proxied,
             limits: config.limits,
             shutdown,
         })))

@@ -97,11 +97,14 @@ impl Drop for Place {
 fn is_public(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            !(address.is_private() || address.is_loopback() || address.is_link_local())
+            let [a, b, ..] = address.octets();
+            let shared = a == 100 && (64..128).contains(&b);
+            let inner = address.is_private() || address.is_loopback() || address.is_link_local();
+            !(shared || inner)
         }
         IpAddr::V6(address) => {
-            !(address.is_unique_local() || address.is_loopback())
-                && !address.is_unicast_link_local()
+            let inner = address.is_unique_local() || address.is_unicast_link_local();
+            !(inner || address.is_loopback())
         }
     }
 }
@@ -147,6 +150,7 @@ mod tests {
         assert_ne!(origin([9, 1, 1, 1]), origin([9, 1, 1, 2]));
         assert_eq!(origin([127, 0, 0, 1]), None);
         assert_eq!(origin([10, 0, 0, 1]), None);
+        assert_eq!(origin([100, 64, 0, 1]), None);
     }
 
     #[test]

@@ -39,6 +39,7 @@ impl Tracker {
             tickets: boot::ticket::Verifier::new(&signer.public_key()),
             limits,
             swarm: Default::default(),
+            proxied: false,
         };
         let shutdown = CancellationToken::new();
         let service = Service::new(config, shutdown.clone())?;

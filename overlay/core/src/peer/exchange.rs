@@ -220,7 +220,9 @@ impl<S: Scheme> Peer<S> {
         if current != Some(facts.epoch) || pieces.len() != usize::from(facts.n) {
             return;
         }
-        self.published.get_or_insert(self.now);
+        if !std::mem::replace(&mut self.fed, true) && facts.sequence > 0 {
+            self.resumed = Some(self.now);
+        }
         self.take_header(header, facts, None);
         for (stripe, piece) in StripeId::first(facts.n).zip(pieces) {
             let stored = self.window.store(self.now, facts.sequence, stripe, piece);

@@ -27,7 +27,7 @@ const BACKFILL_WAIT: Duration = Duration::from_millis(100);
 const MAX_LENT: usize = 4;
 /// Newcomers are lent nothing while all that waits takes so long.
 const LEND_WAIT: Duration = Duration::from_millis(400);
-/// A seeder that began to publish so lately has what nobody else has heard of,
+/// A seeder that took up a broadcast so lately has what nobody else has heard of,
 const RETURNED: Duration = Duration::from_secs(5);
 /// and sends no more of it again than this: it would be behind by as much for long, since
 /// little of its uplink is spare. In simulation, with a seeder away for 1.5 s, a stall took
@@ -236,7 +236,7 @@ impl<S: Scheme> Peer<S> {
     /// Where a resend begins: where it is asked to, or, after an outage that was too long, with
     /// the next keyframe. What comes before it would be played by nobody.
     fn worth_resending(&self, from: u64) -> u64 {
-        let age = self.published.map(|first| self.now.since(first));
+        let age = self.resumed.map(|first| self.now.since(first));
         if age.is_none_or(|age| age > RETURNED) {
             return from;
         }

@@ -72,6 +72,7 @@ pub enum Played {
 /// The peer that is.
 pub(super) struct Member {
     pub(super) id: PeerId,
+    role: Role,
     peer: Peer<Signed>,
     scheme: Signed,
     session: Session,
@@ -92,6 +93,7 @@ impl Member {
         };
         Self {
             id: join.peer,
+            role: join.role,
             peer: Peer::new(now, join.scheme.clone(), config),
             scheme: join.scheme,
             session: join.session,
@@ -106,14 +108,19 @@ impl Member {
         self.touched = true;
     }
 
-    /// The tracker says something.
-    pub(super) fn on_tracker(&mut self, now: Instant, message: FromTracker) {
+    /// The tracker says something. Whether a viewer heard who the seeders are.
+    pub(super) fn on_tracker(&mut self, now: Instant, message: FromTracker) -> bool {
+        let named = matches!(
+            &message.kind,
+            Some(from_tracker::Kind::Welcome(_) | from_tracker::Kind::Introduce(_))
+        );
         match &message.kind {
             Some(from_tracker::Kind::Welcome(welcome)) => self.note_seeders(&welcome.seeders),
             Some(from_tracker::Kind::Introduce(list)) => self.note_seeders(&list.seeders),
             _ => {}
         }
         self.handle(now, Input::Tracker(message));
+        named && self.role == Role::Viewer
     }
 
     pub(super) fn seeders(&self) -> &[PeerId] {

@@ -26,8 +26,7 @@ const MAX_OUT: usize = 512;
 /// Events that wait for the owner; beyond this datagrams are dropped unread, as a full
 /// socket buffer would.
 const MAX_EVENTS: usize = 4096;
-/// Addresses under which we are seen, the latest: one for each seeder where a router gives
-/// each destination another port.
+/// Addresses under which we are seen that are told to others.
 const MAX_REFLEXIVE: usize = 3;
 /// Peers whose word is believed for where our datagrams come from.
 const MAX_TRUSTED: usize = 1024;
@@ -49,7 +48,7 @@ pub struct Links<K> {
     traffic: Traffic,
     trusted: HashSet<K>,
     /// Where our datagrams come from, as those that are trusted see it.
-    reflexive: VecDeque<SocketAddr>,
+    reflexive: Vec<SocketAddr>,
     answers: Answers,
 }
 
@@ -103,16 +102,19 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             next_attempt: seed,
             traffic: Traffic::default(),
             trusted: HashSet::new(),
-            reflexive: VecDeque::new(),
+            reflexive: Vec::new(),
             answers: Answers::default(),
         })
     }
 
-    /// Believes a peer where it sees us.
-    pub fn trust(&mut self, key: K) {
-        if self.trusted.len() < MAX_TRUSTED {
-            self.trusted.insert(key);
-        }
+    /// Believes these peers where they see us, and nobody else.
+    pub fn trust(&mut self, keys: impl Iterator<Item = K>) {
+        self.trusted = keys.take(MAX_TRUSTED).collect();
+    }
+
+    /// The network may be another one now.
+    pub fn forget_where_seen(&mut self) {
+        self.reflexive.clear();
     }
 
     /// Offers a link to a peer. Does nothing if there is one, in whatever state.
@@ -421,12 +423,12 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         else {
             return Ok(());
         };
-        if entry.remote.len() + blob.candidates.len() > blob::MAX_CANDIDATES {
-            return Err(Error::Blob(blob::BlobError::TooManyCandidates));
+        for address in &blob.candidates {
+            let known = entry.remote.iter().any(|(at, _)| at == address);
+            if !known && entry.remote.len() < blob::MAX_CANDIDATES {
+                entry.remote.push((*address, false));
+            }
         }
-        entry
-            .remote
-            .extend(blob.candidates.iter().map(|at| (*at, false)));
         self.probe(now, slot)
     }
 
@@ -457,14 +459,14 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
 
     /// One that is trusted sees us at this address: those who try to reach us are told.
     fn on_seen(&mut self, now: Instant, at: SocketAddr) {
+        let at = SocketAddr::new(at.ip().to_canonical(), at.port());
         let known = self.config.local.contains(&at) || self.reflexive.contains(&at);
-        if known || !self.config.policy.admits(at) {
+        // More would be those of a router that gives each destination another port.
+        let full = self.reflexive.len() == MAX_REFLEXIVE;
+        if known || full || !self.config.policy.admits(at) {
             return;
         }
-        if self.reflexive.len() == MAX_REFLEXIVE {
-            self.reflexive.pop_front();
-        }
-        self.reflexive.push_back(at);
+        self.reflexive.push(at);
         for slot in 0..self.slots.len() {
             let Some(entry) = self.slots[slot].as_ref().filter(|entry| !entry.up) else {
                 continue;

@@ -117,7 +117,7 @@ impl Placement {
     }
 
     /// Plans an edge that there is. `relays`: the parent's own word that it relays may be
-    /// lost, so that its children's is taken for it.
+    /// lost, so that its children's is taken for it, and that they know each other.
     pub(super) fn adopt(&mut self, peer: PeerId, stripe: StripeId, parent: PeerId, relays: bool) {
         let planned = self.parent(peer, stripe);
         if self.forest.get(peer).is_none() || planned == Some(parent) {
@@ -130,7 +130,9 @@ impl Placement {
             return;
         }
         self.forest.link(peer, stripe, parent);
-        self.returns.met.push((peer, parent));
+        if relays {
+            self.returns.met.push((peer, parent));
+        }
         if let Some(above) = self.forest.get_mut(parent).filter(|above| !above.seeder) {
             above.interior.insert(stripe);
         }

@@ -83,7 +83,7 @@ fn behind(symmetric: &[bool], lan: bool) -> Net {
 /// Whether 1 and 2 find each other, when both begin with the seeder at once and believe it.
 fn meet(mut net: Net) -> bool {
     for end in &mut net.ends {
-        end.trust(0);
+        end.trust([0].into_iter());
     }
     come_together(net)
 }
