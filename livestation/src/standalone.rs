@@ -35,7 +35,8 @@ Tracker and seeder as processes of their own, each of which may die and come bac
   livestation standalone --accounts-grpc 127.0.0.1:7700 --seeder http://127.0.0.1:7702 \\
     --tracker http://127.0.0.1:7701 --tracker-public http://127.0.0.1:8081
   livestation tracker --accounts http://127.0.0.1:7700
-  livestation seeder --accounts http://127.0.0.1:7700 --tracker http://127.0.0.1:7701")]
+  livestation seeder --accounts http://127.0.0.1:7700 --tracker http://127.0.0.1:7701
+The page's picture is then at the seeder's --http: a proxy in front sends /live there.")]
 pub(crate) struct Args {
     /// Holds the database and the keys; made when it is not there
     #[arg(

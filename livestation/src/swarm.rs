@@ -220,7 +220,8 @@ impl Seat {
         let (mut viewer, running) = match viewer::open(config, ticket).await {
             Ok(opened) => opened,
             Err(error) => {
-                tracing::error!(%error, "a viewer cannot be opened");
+                let error = anyhow::Error::from(error);
+                tracing::error!("a viewer cannot be opened: {error:#}");
                 return exit::FAILED;
             }
         };

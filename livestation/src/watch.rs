@@ -47,7 +47,7 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 #[command(after_help = "\
 Examples:
   livestation watch http://127.0.0.1:8080/demo --out - | mpv -
-  livestation watch http://127.0.0.1:8080/demo --http 127.0.0.1:8081
+  livestation watch http://127.0.0.1:8080/demo --http 127.0.0.1:8090
   livestation watch http://127.0.0.1:8080/demo --out demo.mp4 --duration 30s --no-share")]
 pub(crate) struct Args {
     /// The channel's page, as standalone prints it

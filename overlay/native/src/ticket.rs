@@ -209,7 +209,13 @@ fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
 }
 
 fn unavailable(error: reqwest::Error) -> Error {
-    Error::Unavailable(error.without_url().to_string())
+    // What is wrong stands innermost; what is around it says only that something is.
+    let error = error.without_url();
+    let mut cause: &dyn std::error::Error = &error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    Error::Unavailable(cause.to_string())
 }
 
 /// The message of `{"error":{"code","message"}}`.

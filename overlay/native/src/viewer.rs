@@ -47,7 +47,7 @@ pub enum Error {
     #[error("the tracker's name has no address")]
     Tracker,
     /// The socket cannot be had.
-    #[error("cannot open a UDP socket: {0}")]
+    #[error("cannot open a UDP socket")]
     Socket(#[from] io::Error),
     /// No certificate.
     #[error(transparent)]
