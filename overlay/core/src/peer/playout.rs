@@ -2,7 +2,7 @@
 //! cannot be decoded then is a stall, after which playing goes on at the next keyframe that
 //! is whole, and never slips later for good. What the broadcaster made late is played late.
 //!
-//! It stands from when the next generation should have been shown.
+//! In a stall the picture stands from when the next generation should have been shown.
 //!
 //! Who begins or goes on does not wait for a keyframe to be due: it plays one that is whole
 //! at once, and what follows slower, until it is D behind (`playout/begin.rs`).

@@ -60,7 +60,7 @@ impl Routes {
         bytes: &[u8],
         accepts: impl Fn(usize, Receive<'_>) -> bool,
     ) -> Option<usize> {
-        if bytes.first().is_some_and(|first| *first < 2) {
+        if super::stun::is_stun(bytes) {
             return self.find_check(source, local, bytes, accepts);
         }
         self.proved.get(&source).copied()

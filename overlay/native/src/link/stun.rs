@@ -16,6 +16,11 @@ use stun_types::{
     prelude::AttributeStaticType as _,
 };
 
+/// Whether a datagram is STUN, which begins with 0 or 1 (RFC 7983).
+pub(super) fn is_stun(bytes: &[u8]) -> bool {
+    bytes.first().is_some_and(|first| *first < 2)
+}
+
 /// Answers in a second.
 pub(super) const MAX_ANSWERS: u32 = 200;
 /// Longer than this no question is.
@@ -31,8 +36,7 @@ pub(super) struct Answers {
 impl Answers {
     /// The answer to a datagram, if it is a question and not one too many.
     pub(super) fn to(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<Vec<u8>> {
-        let begins = bytes.first().is_some_and(|first| *first < 2);
-        if !begins || bytes.len() > MAX_QUESTION || !self.may_answer(now) {
+        if !is_stun(bytes) || bytes.len() > MAX_QUESTION || !self.may_answer(now) {
             return None;
         }
         let asked = Message::from_bytes(bytes).ok()?;

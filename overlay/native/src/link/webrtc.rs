@@ -19,7 +19,7 @@ use str0m::{
     net::{Protocol, Receive},
 };
 
-use super::{Channel, Role, blob::Blob};
+use super::{Channel, Role, blob::Blob, stun::is_stun};
 
 /// What a link holds unsent and unacknowledged. Measured: more only adds delay.
 pub(super) const MAX_BUFFERED: usize = 128 * 1024;
@@ -78,12 +78,6 @@ pub(super) struct Heard {
     pub(super) lives: bool,
     /// Where our datagrams come from, as the other end sees it.
     pub(super) sees_us_at: Option<SocketAddr>,
-}
-
-/// Reads STUN, which begins with 0 or 1 (RFC 7983).
-fn stun(bytes: &[u8]) -> Option<StunMessage<'_>> {
-    let begins = bytes.first().is_some_and(|first| *first < 2);
-    begins.then(|| StunMessage::parse(bytes).ok()).flatten()
 }
 
 /// One link.
@@ -224,7 +218,7 @@ impl Webrtc {
 
     /// str0m drops a forged check as silently as it takes a true one.
     fn signed_check<'b>(&mut self, bytes: &'b [u8]) -> Option<StunMessage<'b>> {
-        let message = stun(bytes)?;
+        let message = StunMessage::parse(bytes).ok().filter(|_| is_stun(bytes))?;
         // A request is signed with the password of who is asked, and so is the answer to it.
         let password = match message.split_username() {
             Some(_) => self.rtc.direct_api().local_ice_credentials().pass,
