@@ -32,10 +32,11 @@ pub use self::{
     member::{Join, Played, Session, Snapshot},
 };
 use crate::{
-    link::{self, Channel, Event, Links, Role},
+    link::{self, Channel, Event, Links, Role, Transmit, turn::Over},
     shaper::Wire,
     signalling::Notice,
     socket::MAX_BATCH,
+    stream::{Happened, Stream},
 };
 
 /// Commands that wait for the driver. Who sends them waits for room.
@@ -77,6 +78,8 @@ pub enum Command {
 pub struct Host {
     clock: Clock,
     wire: Wire,
+    /// To a TURN server, when one is needed that is reached so.
+    stream: Stream,
     links: Links<Key>,
     members: BTreeMap<SwarmId, Member>,
     tap: Option<Box<dyn Tap>>,
@@ -108,6 +111,7 @@ impl Host {
         Ok(Self {
             clock,
             wire,
+            stream: Stream::default(),
             links: Links::new(config, seed)?,
             members: BTreeMap::new(),
             tap: None,
@@ -144,6 +148,7 @@ impl Host {
                 },
                 _ = self.wire.readable() => self.receive(),
                 _ = self.wire.writable(), if self.wire.is_stuck() => {}
+                happened = self.stream.next() => self.on_stream(happened),
                 () = time::sleep_until(wake.into()) => {}
             }
         }
@@ -160,11 +165,20 @@ impl Host {
         }
     }
 
+    fn on_stream(&mut self, happened: Happened) {
+        let now = Instant::now();
+        match happened {
+            Happened::Up(local) => self.links.on_stream_up(now, local),
+            Happened::Received(bytes) => self.links.on_stream(now, &bytes),
+            Happened::Down => self.links.on_stream_down(now),
+        }
+    }
+
     fn handle_timeouts(&mut self, now: Instant) {
         for (from, bytes) in self.wire.due(now) {
             self.links.handle_datagram(now, from, &bytes);
         }
-        if self.links.next_timeout().is_some_and(|at| at <= now) {
+        if self.links.next_timeout(now).is_some_and(|at| at <= now) {
             self.links.handle_timeout(now);
         }
         let core_now = self.clock.core(now);
@@ -179,8 +193,20 @@ impl Host {
         }
         if self.next_stats <= now {
             self.next_stats = now + STATS_INTERVAL;
+            self.note_turned();
             for member in self.members.values() {
                 member.publish_stats();
+            }
+        }
+    }
+
+    fn note_turned(&mut self) {
+        for member in self.members.values_mut() {
+            member.turned.clear();
+        }
+        for (swarm, peer) in self.links.turned() {
+            if let Some(member) = self.members.get_mut(&swarm) {
+                member.turned.push(peer);
             }
         }
     }
@@ -205,7 +231,7 @@ impl Host {
             .values()
             .map(|m| self.clock.host(m.timeout))
             .min();
-        let links = self.links.next_timeout();
+        let links = self.links.next_timeout(now);
         let wire = self.wire.next_due(now);
         [core, links, wire, Some(self.next_traffic)]
             .into_iter()
@@ -227,11 +253,19 @@ impl Host {
                 let Some(out) = self.links.poll_transmit(now) else {
                     break;
                 };
-                self.wire.send(now, out);
+                self.transmit(now, out);
             }
+            self.stream.set(self.links.turn_stream());
             if swarms.is_empty() && !self.links.has_events() {
                 return;
             }
+        }
+    }
+
+    fn transmit(&mut self, now: Instant, out: Transmit) {
+        match out.over {
+            Over::Udp => self.wire.send(now, out),
+            Over::Tcp => self.stream.send(&out.bytes),
         }
     }
 
@@ -388,8 +422,9 @@ impl Host {
         for swarm in self.members.keys().copied().collect::<Vec<_>>() {
             self.leave(now, swarm);
         }
+        self.links.close_turn(now);
         while let Some(out) = self.links.poll_transmit(now) {
-            self.wire.send(now, out);
+            self.transmit(now, out);
             if self.wire.is_stuck() {
                 return;
             }

@@ -12,5 +12,6 @@ pub mod shaper;
 pub mod signalling;
 pub mod socket;
 pub mod stats;
+pub mod stream;
 pub mod ticket;
 pub mod viewer;

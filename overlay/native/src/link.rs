@@ -12,6 +12,7 @@ mod links;
 mod route;
 mod stun;
 mod timers;
+pub mod turn;
 mod webrtc;
 
 use std::{net::SocketAddr, time::Duration};
@@ -38,6 +39,8 @@ pub struct Config {
     pub silence: Duration,
     /// Tell whoever asks by STUN where its datagrams come from.
     pub answers_stun: bool,
+    /// For links that find no other way; the first that answers is used.
+    pub turn: Vec<turn::Server>,
 }
 
 impl Config {
@@ -52,6 +55,7 @@ impl Config {
             handshake: Duration::from_secs(5),
             silence: Duration::from_secs(3),
             answers_stun: false,
+            turn: Vec::new(),
         }
     }
 }
@@ -123,8 +127,10 @@ pub enum Event<K> {
 pub struct Transmit {
     /// Where to.
     pub to: SocketAddr,
-    /// UDP payload.
+    /// UDP payload, or a whole message for the TURN server's connection.
     pub bytes: Vec<u8>,
+    /// By the socket, or by that connection.
+    pub over: turn::Over,
 }
 
 /// UDP payload bytes.

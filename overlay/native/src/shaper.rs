@@ -191,6 +191,7 @@ impl Line {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::turn::Over;
 
     fn line(loss: f64, inside: &Inside) -> Line {
         Line {
@@ -223,7 +224,8 @@ mod tests {
         assert_eq!(a.due(later).len(), 1);
         for to in [at_b, outer.local()] {
             let bytes = b"inside".to_vec();
-            a.send(now, Transmit { to, bytes });
+            let over = Over::Udp;
+            a.send(now, Transmit { to, bytes, over });
         }
         assert!(outer.try_receive().is_none());
         a.due(later);

@@ -41,6 +41,8 @@ pub struct Figures {
     pub seeders: Vec<String>,
     /// Peers with an open link, seeders among them.
     pub links: Vec<String>,
+    /// Those of them that are reached over a TURN server only.
+    pub links_over_turn: Vec<String>,
 }
 
 /// Of the last 60 s, and of the last release.
@@ -140,6 +142,7 @@ impl Figures {
             cut: stats.cut.iter().map(PeerId::to_string).collect(),
             seeders: snapshot.seeders.iter().map(PeerId::to_string).collect(),
             links: stats.links.iter().map(PeerId::to_string).collect(),
+            links_over_turn: snapshot.turned.iter().map(PeerId::to_string).collect(),
         }
     }
 }
@@ -177,6 +180,7 @@ mod tests {
         let snapshot = Snapshot {
             stats,
             seeders: vec![PeerId(1)],
+            turned: vec![PeerId(2)],
         };
         let json = serde_json::to_value(Figures::new(PeerId(3), &snapshot)).unwrap();
         let kinds = serde_json::json!(
@@ -189,7 +193,7 @@ mod tests {
             "sent": {"media":0,"parity":0,"duplicate":0,"control":0},
             "parents": {"0": "0000000000000001"}, "children": {"7": ["0000000000000002"]},
             "rejected_pieces": 0, "cut": [], "seeders": ["0000000000000001"],
-            "links": ["0000000000000002"],
+            "links": ["0000000000000002"], "links_over_turn": ["0000000000000002"],
         });
         assert_eq!(json, expected);
     }

@@ -10,8 +10,12 @@ use reqwest::{Client, ClientBuilder, StatusCode, Url, header, redirect::Policy};
 use serde::Deserialize;
 use stripe::ChannelId;
 
+use crate::link::turn::{MAX_SERVERS, Over};
+
 const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_ANSWER: usize = 16 * 1024;
+/// RFC 7065: of a TURN server that is not reached by TLS.
+const TURN_PORT: u16 = 3478;
 
 /// Made once each: reading the system's certificates takes 20 ms, which plain HTTP
 /// need not pay. Connections are not kept, since a ticket is asked for once in minutes.
@@ -50,6 +54,21 @@ pub struct Ticket {
     pub channel_key: [u8; 32],
     /// D, as it was when the ticket was made; headers carry the one that counts.
     pub play_out_delay: Duration,
+    /// For links that find no other way.
+    pub turn: Vec<Turn>,
+}
+
+/// A TURN server, not looked up yet.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// `host:port`.
+    pub host: String,
+    /// How it is reached.
+    pub over: Over,
+    /// For some hours.
+    pub username: String,
+    /// Likewise.
+    pub password: String,
 }
 
 /// Why there is no ticket.
@@ -180,6 +199,51 @@ struct Answer {
     channel_id: String,
     channel_key: String,
     play_out_delay_ms: u64,
+    #[serde(default)]
+    ice_servers: Vec<IceServer>,
+}
+
+/// As browsers know it.
+#[derive(Deserialize)]
+struct IceServer {
+    urls: Vec<String>,
+    #[serde(default)]
+    username: String,
+    #[serde(default)]
+    credential: String,
+}
+
+impl IceServer {
+    /// What of it we can use; other kinds are for other players.
+    fn turn(&self) -> impl Iterator<Item = Turn> {
+        self.urls.iter().filter_map(|url| {
+            let (host, over) = read_turn_url(url)?;
+            Some(Turn {
+                host,
+                over,
+                username: self.username.clone(),
+                password: self.credential.clone(),
+            })
+        })
+    }
+}
+
+/// `turn:host[:port][?transport=udp|tcp]` (RFC 7065).
+fn read_turn_url(url: &str) -> Option<(String, Over)> {
+    let rest = url.strip_prefix("turn:")?;
+    let (host, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let over = match query {
+        "" | "transport=udp" => Over::Udp,
+        "transport=tcp" => Over::Tcp,
+        _ => return None,
+    };
+    // An IPv6 address stands in brackets, after which there may be a port.
+    let has_port = host.rsplit(']').next().is_some_and(|end| end.contains(':'));
+    let host = match has_port {
+        true => host.to_owned(),
+        false => format!("{host}:{TURN_PORT}"),
+    };
+    Some((host, over))
 }
 
 impl Answer {
@@ -193,6 +257,12 @@ impl Answer {
             channel_id: ChannelId(from_hex(&self.channel_id)?),
             channel_key: from_hex(&self.channel_key)?,
             play_out_delay: Duration::from_millis(self.play_out_delay_ms.min(60_000)),
+            turn: self
+                .ice_servers
+                .iter()
+                .flat_map(IceServer::turn)
+                .take(MAX_SERVERS)
+                .collect(),
         })
     }
 }
@@ -247,11 +317,32 @@ mod tests {
     }
 
     #[test]
+    fn reads_turn_servers() {
+        for (url, read) in [
+            ("turn:a.example", Some(("a.example:3478", Over::Udp))),
+            ("turn:a:5000?transport=udp", Some(("a:5000", Over::Udp))),
+            (
+                "turn:9.0.0.1?transport=tcp",
+                Some(("9.0.0.1:3478", Over::Tcp)),
+            ),
+            ("turn:[2a00::1]", Some(("[2a00::1]:3478", Over::Udp))),
+            ("turn:[2a00::1]:7", Some(("[2a00::1]:7", Over::Udp))),
+            ("turn:a?transport=sctp", None),
+            ("turns:a", None),
+            ("stun:a", None),
+        ] {
+            let read = read.map(|(host, over)| (host.to_owned(), over));
+            assert_eq!(read_turn_url(url), read, "{url}");
+        }
+    }
+
+    #[test]
     fn reads_answers() {
         let address = Address::parse("http://a/demo?ticket=mine").unwrap();
         let body = format!(
             r#"{{"ticket":"t","tracker":"ws://a/tracker","channel":"demo","channel_id":"{}",
-                "channel_key":"{}","play_out_delay_ms":1800,"more":1}}"#,
+                "channel_key":"{}","play_out_delay_ms":1800,"more":1,
+                "ice_servers":[{{"urls":["stun:a","turn:a"],"username":"u","credential":"c"}}]}}"#,
             "0f".repeat(16),
             "a0".repeat(32)
         );
@@ -259,6 +350,10 @@ mod tests {
         assert_eq!(ticket.token, "mine");
         assert_eq!(ticket.channel_id, ChannelId([15; 16]));
         assert_eq!(ticket.channel_key, [0xa0; 32]);
+        let [turn] = ticket.turn.as_slice() else {
+            panic!("one of them is a TURN server");
+        };
+        assert_eq!((turn.username.as_str(), turn.password.as_str()), ("u", "c"));
         let short = body.replace("0f0f", "");
         assert!(address.read(StatusCode::OK, short.as_bytes()).is_err());
         let refused = br#"{"error":{"code":"x","message":"expired"}}"#;

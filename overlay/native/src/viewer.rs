@@ -7,7 +7,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use overlay_core::{PeerId, Signed, tracker::Role};
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     host::{self, Clock, Command, Host, Join, Played, Session, Snapshot, SwarmId},
-    link::{self, address::Policy},
+    link::{self, address::Policy, turn},
     shaper::{Line, Wire},
     signalling::{self, Notices},
     socket::Socket,
@@ -25,6 +25,8 @@ use crate::{
 
 /// A viewer is in one swarm.
 const SWARM: SwarmId = SwarmId(0);
+/// How long a TURN server's name may take; a picture waits for it.
+const LOOKS_UP: Duration = Duration::from_secs(1);
 
 /// What a viewer is to be.
 pub struct Config {
@@ -88,7 +90,10 @@ pub async fn open(config: Config, ticket: Ticket) -> Result<(Viewer, Running), E
     let at = resolve(&ticket).await.ok_or(Error::Tracker)?;
     let socket = Socket::bind(config.udp.unwrap_or_else(|| any(at)))?;
     let udp = socket.local();
-    let links = link::Config::new(socket.reachable(at), Policy::for_tracker(at.ip()));
+    let links = link::Config {
+        turn: find_turn(&ticket).await,
+        ..link::Config::new(socket.reachable(at), Policy::for_tracker(at.ip()))
+    };
     let wire = match config.line {
         Some(line) => Wire::shaped(socket, line),
         None => Wire::plain(socket),
@@ -153,6 +158,25 @@ impl Running {
         let session = signalling::run(self.address, self.ticket, self.tracker, notices, shutdown);
         tokio::join!(host, session);
     }
+}
+
+/// The TURN servers that have an address; without one, links have one way less.
+async fn find_turn(ticket: &Ticket) -> Vec<turn::Server> {
+    let mut servers = Vec::new();
+    for server in &ticket.turn {
+        let found = tokio::time::timeout(LOOKS_UP, tokio::net::lookup_host(&server.host));
+        let Ok(Ok(mut found)) = found.await else {
+            tracing::warn!("a TURN server's name has no address");
+            continue;
+        };
+        servers.extend(found.next().map(|address| turn::Server {
+            address,
+            over: server.over,
+            username: server.username.clone(),
+            password: server.password.clone(),
+        }));
+    }
+    servers
 }
 
 async fn resolve(ticket: &Ticket) -> Option<SocketAddr> {

@@ -24,6 +24,13 @@ const LIBRARIES: [&str; 11] = [
     "tungstenite",
     "tokio_tungstenite",
 ];
+/// Even what is wrong names addresses here.
+const SILENT: [&str; 4] = [
+    "turn_client_proto",
+    "turn_types",
+    "stun_proto",
+    "stun_types",
+];
 
 /// Why a process could not start.
 #[derive(Debug, thiserror::Error)]
@@ -69,10 +76,12 @@ fn filter(wanted: &str) -> String {
         return wanted.to_owned();
     }
     let mut filter = wanted.to_owned();
-    for library in LIBRARIES {
+    let quiet = LIBRARIES.map(|library| (library, "warn"));
+    let silent = SILENT.map(|library| (library, "off"));
+    for (library, level) in quiet.into_iter().chain(silent) {
         let target = |directive: &str| directive.split(['=', '[', ':']).next() == Some(library);
         if !directives().any(target) {
-            filter.push_str(&format!(",{library}=warn"));
+            filter.push_str(&format!(",{library}={level}"));
         }
     }
     filter

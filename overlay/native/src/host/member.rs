@@ -51,6 +51,8 @@ pub struct Snapshot {
     pub stats: Stats,
     /// Which peers are seeders, as the tracker last said.
     pub seeders: Vec<PeerId>,
+    /// Peers whose link goes over a TURN server.
+    pub turned: Vec<PeerId>,
 }
 
 /// What comes out of a swarm.
@@ -77,6 +79,8 @@ pub(super) struct Member {
     scheme: Signed,
     session: Session,
     seeders: Vec<PeerId>,
+    /// Peers whose link goes over a TURN server.
+    pub(super) turned: Vec<PeerId>,
     pub(super) timeout: Instant,
     /// Its core has to be polled.
     pub(super) touched: bool,
@@ -98,6 +102,7 @@ impl Member {
             scheme: join.scheme,
             session: join.session,
             seeders: Vec::new(),
+            turned: Vec::new(),
             timeout: now,
             touched: true,
         }
@@ -197,6 +202,7 @@ impl Member {
         self.session.stats.send_replace(Snapshot {
             stats: self.peer.stats(),
             seeders: self.seeders.clone(),
+            turned: self.turned.clone(),
         });
     }
 }

@@ -54,6 +54,8 @@ pub struct Blob {
     pub refused: bool,
     /// Only further addresses of an attempt that is described already.
     pub more: bool,
+    /// These are addresses at a TURN server.
+    pub turn: bool,
 }
 
 impl Blob {
@@ -70,6 +72,15 @@ impl Blob {
         }
     }
 
+    /// An address at a TURN server, for an attempt that finds no other way.
+    #[must_use]
+    pub fn turn(attempt: u64, address: SocketAddr) -> Self {
+        Self {
+            turn: true,
+            ..Self::more(attempt, vec![address])
+        }
+    }
+
     /// No to an offer.
     #[must_use]
     pub fn refusal(attempt: u64) -> Self {
@@ -83,6 +94,7 @@ impl Blob {
             sctp_init: Vec::new(),
             refused: true,
             more: false,
+            turn: false,
         }
     }
 
@@ -103,6 +115,7 @@ impl Blob {
             sctp_init: self.sctp_init.clone(),
             refused: self.refused,
             more: self.more,
+            turn: self.turn,
         }
         .encode_to_vec()
     }
@@ -128,7 +141,10 @@ impl Blob {
             .map(WireAddress::address)
             .collect::<Result<_, _>>()?;
         if wire.more {
-            return Ok(Self::more(wire.attempt, candidates));
+            return Ok(Self {
+                turn: wire.turn,
+                ..Self::more(wire.attempt, candidates)
+            });
         }
         let credential = |text: &str| {
             (4..=MAX_CREDENTIAL_LEN).contains(&text.len())
@@ -156,6 +172,7 @@ impl Blob {
             sctp_init: wire.sctp_init,
             refused: false,
             more: false,
+            turn: false,
         })
     }
 }
@@ -180,6 +197,8 @@ struct Wire {
     refused: bool,
     #[prost(bool, tag = "9")]
     more: bool,
+    #[prost(bool, tag = "10")]
+    turn: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -234,6 +253,7 @@ mod tests {
             sctp_init: vec![1; 40],
             refused: false,
             more: false,
+            turn: false,
         }
     }
 
@@ -243,6 +263,8 @@ mod tests {
         assert_eq!(Blob::from_bytes(&blob.to_bytes()), Ok(blob.clone()));
         let no = Blob::refusal(4);
         assert_eq!(Blob::from_bytes(&no.to_bytes()), Ok(no));
+        let turn = Blob::turn(5, blob.candidates[0]);
+        assert_eq!(Blob::from_bytes(&turn.to_bytes()), Ok(turn));
         let more = Blob::more(5, blob.candidates);
         assert_eq!(Blob::from_bytes(&more.to_bytes()), Ok(more));
     }

@@ -4,6 +4,8 @@
 //! The one rule: whatever changes a link, [`Links::drain`] follows, at once or, when the
 //! socket is behind, as soon as it is not.
 
+mod paths;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     fmt::Debug,
@@ -18,6 +20,7 @@ use super::{
     route::Routes,
     stun::Answers,
     timers::Timers,
+    turn::{Over, Turn},
     webrtc::{Identity, Step, Webrtc},
 };
 
@@ -26,10 +29,6 @@ const MAX_OUT: usize = 512;
 /// Events that wait for the owner; beyond this datagrams are dropped unread, as a full
 /// socket buffer would.
 const MAX_EVENTS: usize = 4096;
-/// Addresses under which we are seen that are told to others.
-const MAX_REFLEXIVE: usize = 3;
-/// Peers whose word is believed for where our datagrams come from.
-const MAX_TRUSTED: usize = 1024;
 
 /// All links of a program.
 pub struct Links<K> {
@@ -50,6 +49,9 @@ pub struct Links<K> {
     /// Where our datagrams come from, as those that are trusted see it.
     reflexive: Vec<SocketAddr>,
     answers: Answers,
+    turn: Turn,
+    /// A link's datagram has come without a server between.
+    heard_directly: bool,
 }
 
 struct Entry<K> {
@@ -57,14 +59,19 @@ struct Entry<K> {
     transport: Webrtc,
     attempt: u64,
     ufrag: String,
-    /// The other end has described itself.
-    described: bool,
+    /// Since when the other end has described itself.
+    described: Option<Instant>,
     /// The attempt it described.
     remote_attempt: u64,
-    /// Where it says that it can be reached, and whether that was tried.
-    remote: Vec<(SocketAddr, bool)>,
+    /// Where it says that it can be reached.
+    remote: Vec<paths::Remote>,
     /// The tracker sees it where it sees us.
     near: bool,
+    /// No way was found in time; and the one over our TURN server is offered.
+    wants_turn: bool,
+    offers_turn: bool,
+    /// What it carries goes over a TURN server, ours or the peer's.
+    by_turn: bool,
     up: bool,
     began: Instant,
     last_received: Instant,
@@ -86,7 +93,10 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
     /// [`Error::Setup`] when no certificate can be made.
     pub fn new(mut config: Config, seed: u64) -> Result<Self, Error> {
         // Others are found out later.
-        config.local.truncate(blob::MAX_CANDIDATES - MAX_REFLEXIVE);
+        config
+            .local
+            .truncate(blob::MAX_CANDIDATES - paths::MAX_REFLEXIVE - 1);
+        let servers = std::mem::take(&mut config.turn);
         Ok(Self {
             config,
             identity: Identity::generate().ok_or(Error::Setup)?,
@@ -104,17 +114,9 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             trusted: HashSet::new(),
             reflexive: Vec::new(),
             answers: Answers::default(),
+            turn: Turn::new(servers),
+            heard_directly: false,
         })
-    }
-
-    /// Believes these peers where they see us, and nobody else.
-    pub fn trust(&mut self, keys: impl Iterator<Item = K>) {
-        self.trusted = keys.take(MAX_TRUSTED).collect();
-    }
-
-    /// The network may be another one now.
-    pub fn forget_where_seen(&mut self) {
-        self.reflexive.clear();
     }
 
     /// Offers a link to a peer. Does nothing if there is one, in whatever state.
@@ -151,7 +153,7 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         let waiting = self.by_key.get(&from).copied().filter(|slot| {
             self.slots[*slot]
                 .as_ref()
-                .is_some_and(|entry| !entry.described)
+                .is_some_and(|entry| entry.described.is_none())
         });
         match (waiting, blob.answers) {
             (Some(slot), Some(attempt)) if self.attempt(slot) == Some(attempt) => {
@@ -252,13 +254,25 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         if self.events.len() >= MAX_EVENTS {
             return;
         }
-        let Some(slot) = self.route(now, source, bytes) else {
-            return self.answer_stun(now, source, bytes);
+        if !self.is_turned(now, Over::Udp, source, bytes) {
+            let local = self.local_for(source);
+            self.receive(now, source, local, bytes);
+        }
+    }
+
+    /// Takes a datagram that came to this address of ours.
+    fn receive(&mut self, now: Instant, source: SocketAddr, local: SocketAddr, bytes: &[u8]) {
+        let direct = self.turn.address() != Some(local);
+        let Some(slot) = self.route(now, source, local, bytes) else {
+            if direct {
+                self.answer_stun(now, source, bytes);
+            }
+            return;
         };
-        let local = self.local_for(source);
         let Some(entry) = self.slots[slot].as_mut() else {
             return;
         };
+        self.heard_directly |= direct;
         self.traffic.received += bytes.len() as u64;
         entry.traffic.received += bytes.len() as u64;
         let key = entry.key;
@@ -266,7 +280,8 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         if heard.lives {
             entry.last_received = now;
         }
-        if let Some(at) = heard.sees_us_at.filter(|_| self.trusted.contains(&key)) {
+        let seen = heard.sees_us_at.filter(|_| direct);
+        if let Some(at) = seen.filter(|_| self.trusted.contains(&key)) {
             self.on_seen(now, at);
         }
         if self.out.len() < MAX_OUT {
@@ -288,21 +303,24 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             if late || silent || entry.transport.timeout(now).is_err() {
                 self.remove(slot);
             } else {
+                self.look_for_a_way(now, slot);
                 self.drain(now, slot);
             }
         }
+        self.poll_turn(now);
     }
 
     /// When to call [`Self::handle_timeout`].
     #[must_use]
-    pub fn next_timeout(&mut self) -> Option<Instant> {
-        self.timers.next()
+    pub fn next_timeout(&mut self, now: Instant) -> Option<Instant> {
+        let links = self.timers.next();
+        links.into_iter().chain(self.turn.next_timeout(now)).min()
     }
 
     /// The next datagram for the socket.
     pub fn poll_transmit(&mut self, now: Instant) -> Option<Transmit> {
         loop {
-            if let Some(out) = self.out.pop_front() {
+            if let Some(out) = self.out.pop_front().or_else(|| self.turn_transmit(now)) {
                 return Some(out);
             }
             let slot = self.dirty.pop_front()?;
@@ -340,10 +358,13 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             transport,
             attempt: self.next_attempt,
             ufrag,
-            described: false,
+            described: None,
             remote_attempt: 0,
             remote: Vec::new(),
             near: false,
+            wants_turn: false,
+            offers_turn: false,
+            by_turn: false,
             up: false,
             began: now,
             last_received: now,
@@ -401,9 +422,9 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         let Some(entry) = self.slots[slot].as_mut() else {
             return Ok(());
         };
-        entry.described = true;
+        entry.described = Some(now);
         entry.remote_attempt = blob.attempt;
-        entry.remote = blob.candidates.iter().map(|at| (*at, false)).collect();
+        entry.remote = paths::Remote::of(blob).collect();
         entry.near = near;
         if entry.transport.accept(blob).is_err() {
             self.remove(slot);
@@ -412,109 +433,23 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         self.probe(now, slot)
     }
 
-    /// The peer has found out where else it can be reached.
-    fn add_candidates(&mut self, now: Instant, from: K, blob: &Blob) -> Result<(), Error> {
-        let Some(slot) = self.by_key.get(&from).copied() else {
-            return Ok(());
-        };
-        let entry = self.slots[slot].as_mut();
-        let Some(entry) = entry
-            .filter(|entry| entry.described && !entry.up && entry.remote_attempt == blob.attempt)
-        else {
-            return Ok(());
-        };
-        for address in &blob.candidates {
-            let known = entry.remote.iter().any(|(at, _)| at == address);
-            if !known && entry.remote.len() < blob::MAX_CANDIDATES {
-                entry.remote.push((*address, false));
-            }
-        }
-        self.probe(now, slot)
-    }
-
-    /// Tries the peer's addresses that may be tried and have not been.
-    fn probe(&mut self, now: Instant, slot: usize) -> Result<(), Error> {
-        let mut policy = self.config.policy;
-        let Some(entry) = self.slots[slot].as_mut() else {
-            return Ok(());
-        };
-        // Behind one address there may be one private network, if the peer says so too.
-        let seen_at = |ip| self.reflexive.iter().any(|at| at.ip() == ip);
-        let same = |(at, _): &(SocketAddr, bool)| seen_at(at.ip());
-        policy.private |= entry.near && entry.remote.iter().any(same);
-        for (address, tried) in &mut entry.remote {
-            if !*tried && policy.admits(*address) {
-                *tried = true;
-                entry.transport.add_remote(*address);
-                self.routes.claim(*address, slot);
-            }
-        }
-        if entry.transport.timeout(now).is_err() {
-            self.remove(slot);
-            return Err(Error::Setup);
-        }
-        self.drain(now, slot);
-        Ok(())
-    }
-
-    /// One that is trusted sees us at this address: those who try to reach us are told.
-    fn on_seen(&mut self, now: Instant, at: SocketAddr) {
-        let at = SocketAddr::new(at.ip().to_canonical(), at.port());
-        let known = self.config.local.contains(&at) || self.reflexive.contains(&at);
-        // More would be those of a router that gives each destination another port.
-        let full = self.reflexive.len() == MAX_REFLEXIVE;
-        if known || full || !self.config.policy.admits(at) {
-            return;
-        }
-        self.reflexive.push(at);
-        for slot in 0..self.slots.len() {
-            let Some(entry) = self.slots[slot].as_ref().filter(|entry| !entry.up) else {
-                continue;
-            };
-            let payload = Blob::more(entry.attempt, vec![at]).to_bytes().into();
-            let to = entry.key;
-            let described = entry.described;
-            self.events.push_back(Event::Signal { to, payload });
-            if described {
-                // It may have become clear that the peer is on our own network.
-                let _ = self.probe(now, slot);
-            }
-        }
-    }
-
-    fn answer_stun(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) {
-        if !self.config.answers_stun || self.out.len() >= MAX_OUT {
-            return;
-        }
-        if let Some(bytes) = self.answers.to(now, source, bytes) {
-            self.traffic.sent += bytes.len() as u64;
-            self.out.push_back(Transmit { to: source, bytes });
-        }
-    }
-
     fn attempt(&self, slot: usize) -> Option<u64> {
         self.slots[slot].as_ref().map(|entry| entry.attempt)
     }
 
-    fn route(&mut self, now: Instant, source: SocketAddr, bytes: &[u8]) -> Option<usize> {
-        let local = self.local_for(source);
+    fn route(
+        &mut self,
+        now: Instant,
+        source: SocketAddr,
+        local: SocketAddr,
+        bytes: &[u8],
+    ) -> Option<usize> {
         let slots = &self.slots;
         self.routes.find(source, local, bytes, |slot, receive| {
             slots[slot]
                 .as_ref()
                 .is_some_and(|entry| entry.transport.accepts(now, receive))
         })
-    }
-
-    /// The address under which the link knows our socket. The socket does not say which one
-    /// a datagram came to; a loopback source can only have come to a loopback address.
-    fn local_for(&self, source: SocketAddr) -> SocketAddr {
-        let fits = |at: &&SocketAddr| {
-            at.is_ipv4() == source.is_ipv4() && at.ip().is_loopback() == source.ip().is_loopback()
-        };
-        let local = &self.config.local;
-        let found = local.iter().find(fits).or_else(|| local.first());
-        found.copied().unwrap_or(source)
     }
 
     fn mark_dirty(&mut self, slot: usize) {
@@ -532,11 +467,7 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             };
             entry.dirty = false;
             match entry.transport.poll() {
-                Ok(Step::Transmit(to, bytes)) => {
-                    entry.traffic.sent += bytes.len() as u64;
-                    self.traffic.sent += bytes.len() as u64;
-                    self.out.push_back(Transmit { to, bytes });
-                }
+                Ok(Step::Transmit { from, to, bytes }) => self.transmit(now, slot, from, to, bytes),
                 Ok(Step::Up) => {
                     entry.up = true;
                     entry.last_received = now;
@@ -587,7 +518,8 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
             let limit = if entry.up {
                 entry.last_received + self.config.silence
             } else {
-                entry.began + self.config.handshake
+                let late = entry.began + self.config.handshake;
+                late.min(self.looks_at(entry).unwrap_or(late))
             };
             self.timers
                 .set(slot, wanted.map_or(limit, |at| at.min(limit)));

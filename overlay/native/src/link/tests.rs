@@ -89,7 +89,12 @@ impl Net {
             if done(self) {
                 return true;
             }
-            let timeouts = self.ends.iter_mut().filter_map(Links::next_timeout).min();
+            let now = self.now;
+            let timeouts = self
+                .ends
+                .iter_mut()
+                .filter_map(|end| end.next_timeout(now))
+                .min();
             let wire = self.wire.front().map(|(at, ..)| *at);
             let signal = self.signals.front().map(|(at, ..)| *at);
             let next = [timeouts, wire, signal].into_iter().flatten().min();
@@ -409,5 +414,6 @@ fn blob_with(candidates: impl IntoIterator<Item = SocketAddr>) -> Blob {
         sctp_init: Vec::new(),
         refused: false,
         more: false,
+        turn: false,
     }
 }

@@ -61,7 +61,12 @@ impl Identity {
 
 /// What [`Webrtc::poll`] found.
 pub(super) enum Step {
-    Transmit(SocketAddr, Vec<u8>),
+    Transmit {
+        /// Which of our addresses it leaves by.
+        from: SocketAddr,
+        to: SocketAddr,
+        bytes: Vec<u8>,
+    },
     /// Both channels are open and the other end is who the blob said.
     Up,
     Received(Channel, Bytes),
@@ -141,6 +146,7 @@ impl Webrtc {
             sctp_init,
             refused: false,
             more: false,
+            turn: false,
         }
     }
 
@@ -172,11 +178,23 @@ impl Webrtc {
         Ok(())
     }
 
-    /// Where the other end may be reached. What kind of address it is makes a difference to
-    /// the order of checks only.
-    pub(super) fn add_remote(&mut self, address: SocketAddr) {
-        if let Ok(candidate) = Candidate::host(address, "udp") {
+    /// Where the other end may be reached; `turn` when that is a TURN server's address, which
+    /// is used only when nothing else leads there. Other kinds make a difference to the order
+    /// of checks only.
+    pub(super) fn add_remote(&mut self, address: SocketAddr, turn: bool) {
+        let candidate = match turn {
+            true => Candidate::relayed(address, address, "udp"),
+            false => Candidate::host(address, "udp"),
+        };
+        if let Ok(candidate) = candidate {
             self.rtc.add_remote_candidate(candidate);
+        }
+    }
+
+    /// A TURN server's address stands for our own, `local`.
+    pub(super) fn add_turn(&mut self, address: SocketAddr, local: SocketAddr) {
+        if let Ok(candidate) = Candidate::relayed(address, local, "udp") {
+            self.rtc.add_local_candidate(candidate);
         }
     }
 
@@ -270,7 +288,11 @@ impl Webrtc {
                 Output::Timeout(at) if self.rtc.is_alive() => return Ok(Step::Wait(at)),
                 Output::Timeout(_) => return Ok(Step::Closed),
                 Output::Transmit(out) => {
-                    return Ok(Step::Transmit(out.destination, out.contents.into()));
+                    return Ok(Step::Transmit {
+                        from: out.source,
+                        to: out.destination,
+                        bytes: out.contents.into(),
+                    });
                 }
                 Output::Event(event) => {
                     if let Some(step) = self.on_event(event) {
