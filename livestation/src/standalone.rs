@@ -6,6 +6,7 @@
 mod home;
 mod sockets;
 mod stages;
+mod turn;
 mod welcome;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -128,6 +129,8 @@ pub(crate) struct Args {
         value_parser = parse_service_url
     )]
     seeders: Vec<String>,
+    #[command(flatten)]
+    turn: turn::Args,
     /// Written when all of it serves: addresses, stream key, API token
     #[arg(long, value_name = "FILE")]
     ready_json: Option<PathBuf>,
@@ -135,6 +138,7 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let shutdown = boot::shutdown_token()?;
+    let turn = args.turn.open()?;
     let home = Home::open(&args.data_dir)?;
     let sockets = Sockets::bind(&args).await?;
     let accounts = Accounts::open(accounts::Config {
@@ -142,6 +146,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracker: tracker_url(&args, &sockets),
         public_url: args.public_url.clone(),
         tracker_public: args.tracker_public.clone(),
+        turn,
     })
     .await
     .context("cannot open the database in --data-dir")?;

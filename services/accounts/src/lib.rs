@@ -8,6 +8,7 @@ mod grpc;
 pub mod http;
 mod secret;
 mod store;
+mod turn;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -20,6 +21,7 @@ pub use error::Error;
 pub use grpc::serve;
 pub use secret::{Kind, Secret};
 pub use store::StreamKey;
+pub use turn::Turn;
 
 /// A viewer whose session breaks asks for another ticket, so that one need not last long.
 const TICKET_TTL: Duration = Duration::from_secs(600);
@@ -35,6 +37,8 @@ pub struct Config {
     pub public_url: Option<String>,
     /// The same of a tracker that is reached elsewhere.
     pub tracker_public: Option<String>,
+    /// What tickets name for viewers that find no other way to each other.
+    pub turn: Option<Turn>,
 }
 
 /// The service's state, cheap to clone; HTTP and gRPC share one.
@@ -46,6 +50,7 @@ struct Inner {
     signer: Signer,
     tracker: TrackerClient<Transport>,
     tracker_public: Option<String>,
+    turn: Option<Turn>,
     tickets_per_address: http::Rates,
 }
 
@@ -62,6 +67,7 @@ impl Accounts {
             store,
             tracker: TrackerClient::new(transport),
             tracker_public: config.tracker_public.or(config.public_url),
+            turn: config.turn,
             tickets_per_address: http::Rates::default(),
         })))
     }

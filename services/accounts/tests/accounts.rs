@@ -118,6 +118,7 @@ async fn open(folder: &Path, public_url: Option<&str>) -> anyhow::Result<Account
         tracker: "http://127.0.0.1:9".into(),
         public_url: public_url.map(Into::into),
         tracker_public: None,
+        turn: None,
     };
     Ok(Accounts::open(config).await?)
 }
