@@ -20,6 +20,7 @@ pub struct Figures {
     pub rejected_pieces: u64,
     pub cut: Vec<String>,
     pub links: Vec<String>,
+    pub links_over_turn: Vec<String>,
 }
 
 /// Release − ingest stamp.

@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    net::Ipv4Addr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -28,9 +29,18 @@ enum Place {
     Home(u8, Nat),
 }
 
+/// By which way two viewers reach each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Direct,
+    /// Over a TURN server.
+    Turn,
+    None,
+}
+
 /// Who reaches whom when both know where the seeder sees the other.
-fn expected(one: Place, other: Place) -> bool {
-    match (one, other) {
+fn expected(one: Place, other: Place, turn: bool) -> Way {
+    let direct = match (one, other) {
         (Place::Open, Place::Open) => true,
         (Place::Open, Place::Home(_, nat)) | (Place::Home(_, nat), Place::Open) => {
             nat != Nat::Blocked
@@ -39,6 +49,11 @@ fn expected(one: Place, other: Place) -> bool {
         (Place::Home(a, _), Place::Home(b, _)) if a == b => true,
         // A port for each destination cannot be told beforehand.
         (Place::Home(_, a), Place::Home(_, b)) => a == Nat::Cone && b == Nat::Cone,
+    };
+    match (direct, turn) {
+        (true, _) => Way::Direct,
+        (false, true) => Way::Turn,
+        (false, false) => Way::None,
     }
 }
 
@@ -67,6 +82,16 @@ impl Viewer {
 
 #[tokio::test]
 async fn viewers_behind_routers_find_each_other() -> Result<()> {
+    find_each_other(false).await
+}
+
+/// By UDP who can, by TCP who cannot: then there is a way between any two.
+#[tokio::test]
+async fn where_nothing_else_goes_a_turn_server_carries() -> Result<()> {
+    find_each_other(true).await
+}
+
+async fn find_each_other(turn: bool) -> Result<()> {
     if !network::is_possible() {
         eprintln!("left out: a network of namespaces takes root");
         return Ok(());
@@ -75,7 +100,11 @@ async fn viewers_behind_routers_find_each_other() -> Result<()> {
     let folder = folder.path();
     let mut network = Network::new()?;
     let centre = network.open("centre", 1)?;
-    let (station, _ffmpeg) = on_air(folder, &centre).await?;
+    let server = match turn {
+        true => Some(TurnServer::start(folder, &network.open("turn", 2)?)?),
+        false => None,
+    };
+    let (station, _ffmpeg) = on_air(folder, &centre, server.as_ref()).await?;
 
     let mut machines = vec![
         (network.open("open1", 11)?, Place::Open),
@@ -102,12 +131,12 @@ async fn viewers_behind_routers_find_each_other() -> Result<()> {
     let mut names = BTreeMap::new();
     for (number, viewer) in viewers.iter_mut().enumerate() {
         let blocked = matches!(viewer.place, Place::Home(_, Nat::Blocked));
-        let playing = |figures: &Figures| blocked || figures.state == "playing";
+        let playing = |figures: &Figures| (blocked && !turn) || figures.state == "playing";
         let figures: Figures = viewer.process.json(&viewer.stats, START, playing).await?;
         names.insert(number, figures.peer);
     }
     loop {
-        let wrong = wrong(&mut viewers, &names).await?;
+        let wrong = wrong(&mut viewers, &names, turn).await?;
         if wrong.is_empty() {
             break;
         }
@@ -122,35 +151,77 @@ async fn viewers_behind_routers_find_each_other() -> Result<()> {
     }
     // Whoever is still trying has given up by then.
     sleep(Duration::from_secs(6)).await;
-    let wrong = wrong(&mut viewers, &names).await?;
+    let wrong = wrong(&mut viewers, &names, turn).await?;
     ensure!(wrong.is_empty(), "not as expected any more: {wrong:#?}");
     Ok(())
 }
 
-/// Pairs that are linked and should not be, or the other way round.
-async fn wrong(viewers: &mut [Viewer], names: &BTreeMap<usize, String>) -> Result<Vec<String>> {
-    let mut links = Vec::new();
+/// Pairs that are linked and should not be, or the other way round, or by the wrong way.
+async fn wrong(
+    viewers: &mut [Viewer],
+    names: &BTreeMap<usize, String>,
+    turn: bool,
+) -> Result<Vec<String>> {
+    let mut all = Vec::new();
     for viewer in viewers.iter_mut() {
         let any = |_: &Figures| true;
         let figures: Figures = viewer.process.json(&viewer.stats, START, any).await?;
-        links.push(figures.links);
+        all.push(figures);
     }
     let mut wrong = Vec::new();
     for one in 0..viewers.len() {
         for other in 0..one {
             let name = names.get(&other).context("everyone has a name")?;
-            let linked = links[one].contains(name);
+            let way = match (&all[one].links, &all[one].links_over_turn) {
+                (_, turned) if turned.contains(name) => Way::Turn,
+                (links, _) if links.contains(name) => Way::Direct,
+                _ => Way::None,
+            };
             let (a, b) = (viewers[one].place, viewers[other].place);
-            if linked != expected(a, b) {
-                wrong.push(format!("{one} {a:?}, {other} {b:?}: linked {linked}"));
+            if way != expected(a, b, turn) {
+                wrong.push(format!("{one} {a:?}, {other} {b:?}: {way:?}"));
             }
         }
     }
     Ok(wrong)
 }
 
+/// coturn, as an operator would run it.
+struct TurnServer {
+    address: Ipv4Addr,
+    secret: PathBuf,
+    _process: Process,
+}
+
+impl TurnServer {
+    fn start(folder: &Path, machine: &Machine) -> Result<Self> {
+        let secret = folder.join("turn-secret");
+        std::fs::write(&secret, "north by northwest\n")?;
+        let address = machine.address.to_string();
+        let mut command = machine.command("turnserver");
+        command
+            .args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--simple-log"])
+            .args(["--log-file", "stdout", "--realm", "livestation"])
+            .args(["--listening-ip", &address, "--relay-ip", &address])
+            .args(["--use-auth-secret", "--static-auth-secret"])
+            .arg("north by northwest")
+            .arg("--pidfile")
+            .arg(folder.join("turnserver.pid"));
+        let process = Process::start(folder, "turnserver", &mut command)?;
+        Ok(Self {
+            address: machine.address,
+            secret,
+            _process: process,
+        })
+    }
+}
+
 /// A station in the middle, with a broadcast.
-async fn on_air(folder: &Path, centre: &Machine) -> Result<(Process, Process)> {
+async fn on_air(
+    folder: &Path,
+    centre: &Machine,
+    turn: Option<&TurnServer>,
+) -> Result<(Process, Process)> {
     let at = |port: u16| format!("{}:{port}", centre.address);
     let url = format!("http://{}", at(8080));
     let ready = folder.join("ready.json");
@@ -162,6 +233,13 @@ async fn on_air(folder: &Path, centre: &Machine) -> Result<(Process, Process)> {
         .arg(folder.join("data"))
         .arg("--ready-json")
         .arg(&ready);
+    if let Some(turn) = turn {
+        let url = |over| format!("turn:{}:3478?transport={over}", turn.address);
+        command
+            .args(["--turn", &url("udp"), "--turn", &url("tcp")])
+            .arg("--turn-secret-file")
+            .arg(&turn.secret);
+    }
     let mut station = Process::start(folder, "standalone", &mut command)?;
     let ready: Ready = station.json(&ready, START, |_| true).await?;
     let mut ffmpeg = centre.command("ffmpeg");
