@@ -132,6 +132,21 @@ fn reliable() -> Vec<Vec<u8>> {
         Kind::Busy(control::Busy { sequence }),
         Kind::HeaderRequest(control::HeaderRequest { sequence }),
         Kind::Ask(control::Ask {}),
+        Kind::Know(control::Know {
+            peers: vec![control::Known {
+                peer: 2,
+                relays: 0b1010,
+                spare: 3,
+            }],
+        }),
+        Kind::Carry(control::Carry {
+            peer: 2,
+            payload: b"offer".as_slice().into(),
+        }),
+        Kind::Carried(control::Carried {
+            peer: 3,
+            payload: b"answer".as_slice().into(),
+        }),
     ];
     let (header, _) = broadcast::generation(sequence);
     let mut messages = vec![Message::Header(header), Message::Epoch(broadcast::epoch())];

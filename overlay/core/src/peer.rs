@@ -7,10 +7,12 @@ use std::{collections::VecDeque, time::Duration};
 use crate::{Facts, Instant, PeerId, Random, Scheme, StripeId, StripeSet, tracker::Role, wire};
 
 mod ask;
+mod broker;
 mod children;
 mod clock;
 mod counters;
 mod exchange;
+mod hearsay;
 mod links;
 mod liveness;
 mod parents;
@@ -26,6 +28,7 @@ mod window;
 use children::Children;
 use clock::WallClock;
 use counters::{Counters, PieceCount};
+use hearsay::Hearsay;
 use links::Links;
 use liveness::Liveness;
 use parents::{Parents, View};
@@ -58,6 +61,7 @@ pub struct Peer<S: Scheme> {
     window: Window<S>,
     links: Links,
     liveness: Liveness,
+    hearsay: Hearsay,
     parents: Parents,
     children: Children,
     uplink: Uplink<Parcel>,
@@ -76,6 +80,8 @@ pub struct Peer<S: Scheme> {
     next_status: Instant,
     next_have: Instant,
     next_late: Instant,
+    next_know: Instant,
+    next_seek: Instant,
     outputs: VecDeque<Output<S>>,
 }
 
@@ -105,6 +111,7 @@ impl<S: Scheme> Peer<S> {
             window: Window::default(),
             links: Links::new(config.role == Role::Seeder),
             liveness: Liveness::default(),
+            hearsay: Hearsay::default(),
             parents: Parents::default(),
             children: Children::default(),
             uplink: Uplink::new(now, cap),
@@ -121,6 +128,8 @@ impl<S: Scheme> Peer<S> {
             next_status: now + STATUS,
             next_have: now,
             next_late: now,
+            next_know: now + hearsay::TELLS / 2,
+            next_seek: now,
             outputs: VecDeque::new(),
             config,
         }
@@ -138,6 +147,7 @@ impl<S: Scheme> Peer<S> {
             Input::LinkDown(peer) => self.on_link_down(peer),
             Input::Received { from, message } => self.on_message(from, message),
             Input::Malformed(peer) => self.cut(peer),
+            Input::Signal { to, payload } => self.on_signal(to, payload),
             Input::Buffered { peer, bytes } => self.uplink.on_buffered(peer, bytes),
             Input::Traffic {
                 peer,
@@ -247,6 +257,7 @@ impl<S: Scheme> Peer<S> {
             .commit(self.children.edges() as f64 * stripe_bytes as f64);
         self.let_mute_children_go();
         self.tell_have_now_and_then();
+        self.look_around();
         if self.config.role == Role::Seeder {
             return;
         }
@@ -410,6 +421,14 @@ pub enum Input<S: Scheme> {
     },
     /// A peer sent bytes that are no message.
     Malformed(PeerId),
+    /// A link that is being made has this to say to its other end. Lost when nobody can
+    /// carry it.
+    Signal {
+        /// Whom.
+        to: PeerId,
+        /// What; opaque.
+        payload: bytes::Bytes,
+    },
     /// So many bytes wait in a link's send buffer.
     Buffered {
         /// Whose.

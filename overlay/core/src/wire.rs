@@ -9,7 +9,8 @@ mod swarm;
 pub(crate) use message::stripe_of;
 
 pub use message::{
-    Channel, Control, MAX_MESSAGE_LEN, Message, PieceKind, PieceMessage, control, decode, encode,
+    Channel, Control, MAX_CARRIED_LEN, MAX_MESSAGE_LEN, Message, PieceKind, PieceMessage, control,
+    decode, encode,
 };
 pub use swarm::{
     Bytes as ByteCounts, Complaint, DetachReason, Detached, Edge, FromTracker, Introduce, Join,

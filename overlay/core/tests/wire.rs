@@ -171,8 +171,29 @@ fn controls() -> impl Strategy<Value = Sent> {
             Kind::Late(control::Late { stripe: 3 }),
         ])
     });
-    prop_oneof![subscriptions(), haves(), pulls(), by_stripe, by_sequence]
-        .prop_map(|kind| Sent(Message::Control(kind.into())))
+    let carried = (any::<u64>(), bytes(wire::MAX_CARRIED_LEN), any::<bool>());
+    let carried = carried.prop_map(|(peer, payload, there)| match there {
+        true => Kind::Carried(control::Carried { peer, payload }),
+        false => Kind::Carry(control::Carry { peer, payload }),
+    });
+    let known = (any::<u64>(), any::<u32>(), any::<u32>());
+    let known = known.prop_map(|(peer, relays, spare)| control::Known {
+        peer,
+        relays,
+        spare,
+    });
+    let know = prop::collection::vec(known, 0..=16);
+    let know = know.prop_map(|peers| Kind::Know(control::Know { peers }));
+    prop_oneof![
+        subscriptions(),
+        haves(),
+        pulls(),
+        by_stripe,
+        by_sequence,
+        carried,
+        know
+    ]
+    .prop_map(|kind| Sent(Message::Control(kind.into())))
 }
 
 fn streams() -> impl Strategy<Value = Option<Stream>> {
@@ -423,6 +444,17 @@ fn fields_out_of_bounds_are_refused() {
             from_sequence: sequence,
             interior: false,
             planned: true,
+        }),
+        Kind::Carry(control::Carry {
+            peer: 1,
+            payload: Bytes::from(vec![0; wire::MAX_CARRIED_LEN + 1]),
+        }),
+        Kind::Carried(control::Carried {
+            peer: 1,
+            payload: Bytes::from(vec![0; wire::MAX_CARRIED_LEN + 1]),
+        }),
+        Kind::Know(control::Know {
+            peers: vec![control::Known::default(); 17],
         }),
         Kind::Busy(control::Busy { sequence }),
         Kind::HeaderRequest(control::HeaderRequest { sequence }),

@@ -291,7 +291,10 @@ impl Host {
             Event::Up(_) => member.handle(now, Input::LinkUp(peer)),
             Event::Down(_) => member.handle(now, Input::LinkDown(peer)),
             Event::Buffered { bytes, .. } => member.handle(now, Input::Buffered { peer, bytes }),
-            Event::Signal { payload, .. } => member.signal(peer, payload),
+            Event::Signal { payload, .. } => {
+                let to = peer;
+                member.handle(now, Input::Signal { to, payload });
+            }
             Event::Received { channel, bytes, .. } => {
                 member.receive(now, peer, channel, &bytes);
             }

@@ -26,6 +26,11 @@ const TRACKER_LATENCY: Duration = Duration::from_millis(15);
 /// Round trips until a link is open, signalling aside (measured between two native peers:
 /// 241 ms at a round trip of 80 ms, for connectivity checks, DTLS and SCTP).
 const HANDSHAKE_ROUND_TRIPS: u32 = 3;
+/// A link that is not up by then is given up.
+const GIVES_UP: Duration = Duration::from_secs(5);
+/// What two ends say before they can talk; what it says really is of no matter here.
+const OFFER: &[u8] = b"offer";
+const ANSWER: &[u8] = b"answer";
 /// What the transport carried is told this often.
 const TRAFFIC: Duration = Duration::from_millis(200);
 /// A session is closed by the tracker's service after so much silence.
@@ -68,6 +73,8 @@ enum Event {
     ToTracker(u32, ToTracker),
     FromTracker(u32, FromTracker),
     LinkOpen(u32, u32),
+    /// A link that was to be made by way of neighbours.
+    GiveUp(u32, u32),
     Traffic,
     Strike(What),
     Watched,
@@ -320,6 +327,7 @@ impl World {
                 }
             }
             Event::LinkOpen(a, b) => self.open(a, b),
+            Event::GiveUp(a, b) => self.give_up(a, b),
             Event::Traffic => self.tell_traffic(),
             Event::Strike(what) => self.strike(what),
             Event::Watched => self.watched(),
@@ -443,12 +451,7 @@ impl World {
                 let at = self.now + TRACKER_LATENCY;
                 self.at(at, Event::ToTracker(number, message));
             }
-            Output::Connect(peer) => {
-                let other = index(peer);
-                let latency = self.network.latency(number, other);
-                let at = self.now + TRACKER_LATENCY * 4 + latency * 2 * HANDSHAKE_ROUND_TRIPS;
-                self.at(at, Event::LinkOpen(number, other));
-            }
+            Output::Connect(peer) => self.connect(number, index(peer)),
             Output::Disconnect(peer) => {
                 let other = index(peer);
                 if self.links.remove(&pair(number, other)).is_some() {
@@ -457,7 +460,48 @@ impl World {
                 }
             }
             Output::Release(release) => self.note(4, number, release.facts.sequence),
-            Output::Signal { .. } | Output::Event(_) | Output::Timeout(_) => {}
+            Output::Signal { from, payload, .. } => self.signalled(number, from, &payload),
+            Output::Event(_) | Output::Timeout(_) => {}
+        }
+    }
+
+    /// What two tell each other before they can talk goes by the tracker, at a constant
+    /// latency; or if that is away by way of the peers themselves.
+    fn connect(&mut self, number: u32, other: u32) {
+        let by_tracker = self
+            .hosts
+            .get(&number)
+            .is_some_and(|host| host.session.is_some());
+        if self.tracker_up && by_tracker {
+            let at = self.now + TRACKER_LATENCY * 4 + self.handshake(number, other);
+            return self.at(at, Event::LinkOpen(number, other));
+        }
+        self.at(self.now + GIVES_UP, Event::GiveUp(number, other));
+        self.signal(number, other, OFFER);
+    }
+
+    fn signal(&mut self, number: u32, other: u32, said: &'static [u8]) {
+        let to = peer_id(other);
+        let payload = said.into();
+        self.feed(number, Input::Signal { to, payload });
+    }
+
+    fn signalled(&mut self, number: u32, from: PeerId, payload: &[u8]) {
+        let other = index(from);
+        if payload == OFFER {
+            return self.signal(number, other, ANSWER);
+        }
+        let at = self.now + self.handshake(number, other);
+        self.at(at, Event::LinkOpen(number, other));
+    }
+
+    fn handshake(&self, number: u32, other: u32) -> Duration {
+        self.network.latency(number, other) * 2 * HANDSHAKE_ROUND_TRIPS
+    }
+
+    fn give_up(&mut self, a: u32, b: u32) {
+        if !self.links.contains_key(&pair(a, b)) {
+            self.feed(a, Input::LinkDown(peer_id(b)));
         }
     }
 

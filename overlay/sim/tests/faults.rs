@@ -86,6 +86,41 @@ fn the_tracker_is_away_for_a_moment_and_relays_die_meanwhile() {
     nobody_stalls(&tracker_away(12));
 }
 
+/// Sixty viewers, of whom three in five leave, relays all of them, while nobody places those
+/// who are left: they find each other by what neighbours tell and carry.
+#[test]
+fn the_tracker_is_away_for_three_minutes_and_most_relays_leave() {
+    let away = Duration::from_secs(180);
+    let leaves = |number: u32| Fault {
+        at: STRIKES + Duration::from_millis(2000) + away * number / 40,
+        what: What::Vanish(
+            Who::Interior(1),
+            if number.is_multiple_of(2) {
+                How::Killed
+            } else {
+                How::Stopped
+            },
+        ),
+    };
+    let mut faults = vec![Fault {
+        at: STRIKES,
+        what: What::TrackerDown(away),
+    }];
+    faults.extend((0..36).map(leaves));
+    let scenario = Scenario {
+        peers: 60,
+        rtt: Duration::from_millis(40),
+        duration: STRIKES + away - Duration::from_secs(5),
+        faults,
+        ..dozen()
+    };
+    for seed in 1..=2 {
+        let report = run(&scenario, seed);
+        assert_eq!(report.playing, 24, "seed {seed}: {report:?}");
+        assert!(report.stalls <= 1, "seed {seed}: {report:?}");
+    }
+}
+
 #[test]
 fn packets_are_lost_everywhere() {
     let nothing = What::Vanish(Who::Share(0.0), How::Killed);

@@ -173,6 +173,10 @@ impl<S: Scheme> Peer<S> {
         if self.config.role == Role::Seeder {
             return StripeSet::all(self.rate.shape().map_or(0, |(_, n)| n));
         }
+        if !self.tracker_up && self.uplink.shares() {
+            // Nobody makes new relays of a stripe whose own die out: whoever has it may.
+            return self.parents.healthy();
+        }
         let relayed: StripeSet = self.children.iter().map(|(stripe, _)| stripe).collect();
         relayed.and(self.parents.healthy())
     }

@@ -39,6 +39,7 @@ impl<S: Scheme> Peer<S> {
         self.backfills.retain(|backfill| backfill.to != peer);
         self.uplink.forget(peer);
         self.pull.on_link_down(peer);
+        self.hearsay.on_link_down(peer);
         let actions = self.with_parents(|parents, view| parents.on_link_down(view, peer));
         self.act(actions);
     }
@@ -279,6 +280,9 @@ impl<S: Scheme> Peer<S> {
                 }
             }
             Kind::Pull(pull) => self.on_pull(from, &pull),
+            Kind::Know(know) => self.on_know(from, &know),
+            Kind::Carry(carry) => self.on_carry(from, carry),
+            Kind::Carried(carried) => self.on_carried(from, carried),
             Kind::Busy(busy) => self.pull.on_busy(self.now, from, busy.sequence),
             Kind::HeaderRequest(request) => {
                 let now = self.now;

@@ -22,6 +22,10 @@ const HEADER_REQUEST_SPAN: Duration = Duration::from_secs(2);
 /// of them a second are forgiven: enough to come again, too few to live on.
 const MAX_LENT: f64 = 320.0;
 const FORGIVEN_PER_S: f64 = 4.0;
+/// Signals that are carried for or to one peer at once, and how many more a second: a link
+/// takes four.
+const MAX_CARRIED: f64 = 24.0;
+const CARRIED_PER_S: f64 = 4.0;
 /// More room than this does not make a neighbour a better parent: it is only what it says.
 const MAX_SPARE: u32 = 8;
 /// Cut peers remembered.
@@ -51,9 +55,31 @@ pub(super) struct Link {
     stale_since: Instant,
     header_requests: u32,
     header_requests_since: Instant,
-    /// Pieces it was lent, less what it has been forgiven since.
-    lent: f64,
-    lent_at: Instant,
+    /// Pieces it was lent.
+    lent: Leaky,
+    /// Signals carried for it, and brought by it.
+    carried: Leaky,
+}
+
+/// What was taken, less what has been forgiven since.
+#[derive(Debug, Default)]
+struct Leaky {
+    taken: f64,
+    at: Instant,
+}
+
+impl Leaky {
+    /// Takes so much more, if that makes no more than `most`. Whether it did.
+    fn take(&mut self, now: Instant, amount: f64, most: f64, forgiven_per_s: f64) -> bool {
+        let forgiven = now.since(self.at).as_secs_f64() * forgiven_per_s;
+        self.taken = (self.taken - forgiven).max(0.0);
+        self.at = now;
+        let fits = self.taken + amount <= most;
+        if fits {
+            self.taken += amount;
+        }
+        fits
+    }
 }
 
 impl Links {
@@ -115,6 +141,11 @@ impl Links {
         self.banned.contains(&peer)
     }
 
+    /// Whether there is a link, in whatever state.
+    pub(super) fn is_known(&self, peer: PeerId) -> bool {
+        self.links.contains_key(&peer)
+    }
+
     pub(super) fn is_up(&self, peer: PeerId) -> bool {
         self.links.get(&peer).is_some_and(|link| link.up)
     }
@@ -172,14 +203,12 @@ impl Link {
 
     /// Whether it may be lent more of the past, and notes that it is.
     pub(super) fn lend(&mut self, now: Instant, pieces: usize) -> bool {
-        let forgiven = now.since(self.lent_at).as_secs_f64() * FORGIVEN_PER_S;
-        self.lent = (self.lent - forgiven).max(0.0) + pieces as f64;
-        self.lent_at = now;
-        let fits = self.lent <= MAX_LENT;
-        if !fits {
-            self.lent -= pieces as f64;
-        }
-        fits
+        self.lent.take(now, pieces as f64, MAX_LENT, FORGIVEN_PER_S)
+    }
+
+    /// Whether another signal may be carried for it, or taken from it.
+    pub(super) fn may_carry(&mut self, now: Instant) -> bool {
+        self.carried.take(now, 1.0, MAX_CARRIED, CARRIED_PER_S)
     }
 
     /// Counts a piece that came too late or of another epoch. Whether these are

@@ -182,6 +182,12 @@ impl Parents {
         actions
     }
 
+    /// The stripes that nobody is asked for.
+    pub(super) fn orphans(&self) -> impl Iterator<Item = StripeId> {
+        let orphans = self.slots.iter().filter(|(_, slot)| slot.is_orphan());
+        orphans.map(|(stripe, _)| *stripe)
+    }
+
     /// The parent in place.
     pub(super) fn of(&self, stripe: StripeId) -> Option<PeerId> {
         self.slots.get(&stripe)?.parent()

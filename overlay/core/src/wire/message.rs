@@ -14,6 +14,8 @@ pub const MAX_MESSAGE_LEN: usize = MAX_BODY_LEN / 16 + PIECE_PREFIX_LEN + 2;
 const PIECE_PREFIX_LEN: usize = 1 + 1 + 4 + 8;
 /// Control messages are small; headers of 32 stripes are the longest at about 650 bytes.
 const MAX_CONTROL_LEN: usize = 2048;
+/// What a neighbour carries is no longer; descriptions of links have some 600 bytes.
+pub const MAX_CARRIED_LEN: usize = 1536;
 
 /// Which of a link's two data channels a message takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +113,10 @@ impl PieceKind {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Control {
     /// Which.
-    #[prost(oneof = "control::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(
+        oneof = "control::Kind",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+    )]
     pub kind: Option<control::Kind>,
 }
 
@@ -153,6 +158,15 @@ pub mod control {
         /// See [`Late`].
         #[prost(message, tag = "11")]
         Late(Late),
+        /// See [`Know`].
+        #[prost(message, tag = "12")]
+        Know(Know),
+        /// See [`Carry`].
+        #[prost(message, tag = "13")]
+        Carry(Carry),
+        /// See [`Carried`].
+        #[prost(message, tag = "14")]
+        Carried(Carried),
     }
 
     /// "Be my parent in this stripe." Answer with `Accept` or `Reject`; after `Accept` push
@@ -285,6 +299,54 @@ pub mod control {
         pub sequence: u64,
     }
 
+    /// "I have links to these viewers", a few of them, every ten seconds. Remember them for
+    /// when the tracker is away.
+    #[derive(Clone, PartialEq, Eq, prost::Message)]
+    pub struct Know {
+        /// At most 16 are read.
+        #[prost(message, repeated, tag = "1")]
+        pub peers: Vec<Known>,
+    }
+
+    /// A viewer, as it last said of itself to who tells.
+    #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+    pub struct Known {
+        /// Its name.
+        #[prost(fixed64, tag = "1")]
+        pub peer: u64,
+        /// Bit i: it relays stripe i.
+        #[prost(uint32, tag = "2")]
+        pub relays: u32,
+        /// Children that it has room for.
+        #[prost(uint32, tag = "3")]
+        pub spare: u32,
+    }
+
+    /// "Give this to that neighbour of yours": what two who have no link yet must say to make
+    /// one. Pass it on as [`Carried`] if you have a link to it, else drop it; at most a few a
+    /// second of anybody.
+    #[derive(Clone, PartialEq, Eq, prost::Message)]
+    pub struct Carry {
+        /// Whom it is for.
+        #[prost(fixed64, tag = "1")]
+        pub peer: u64,
+        /// Opaque, at most [`super::MAX_CARRIED_LEN`].
+        #[prost(bytes = "bytes", tag = "2")]
+        pub payload: bytes::Bytes,
+    }
+
+    /// "A neighbour of mine has this for you." Answer by `Carry` to the same neighbour. Never
+    /// believe it for a peer that you know yourself, nor for a seeder.
+    #[derive(Clone, PartialEq, Eq, prost::Message)]
+    pub struct Carried {
+        /// Whom it is from, as the neighbour says.
+        #[prost(fixed64, tag = "1")]
+        pub peer: u64,
+        /// Opaque, at most [`super::MAX_CARRIED_LEN`].
+        #[prost(bytes = "bytes", tag = "2")]
+        pub payload: bytes::Bytes,
+    }
+
     /// "Send me this header."
     #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
     pub struct HeaderRequest {
@@ -415,6 +477,9 @@ fn check_control(control: &Control) -> Result<(), Error> {
         Kind::Pull(m) => sequence_ok(m.sequence) && m.count <= u32::from(StripeId::MAX),
         Kind::Busy(m) => sequence_ok(m.sequence),
         Kind::HeaderRequest(m) => sequence_ok(m.sequence),
+        Kind::Know(m) => m.peers.len() <= 16,
+        Kind::Carry(m) => m.payload.len() <= MAX_CARRIED_LEN,
+        Kind::Carried(m) => m.payload.len() <= MAX_CARRIED_LEN,
         Kind::Ask(_) => true,
     };
     if ok { Ok(()) } else { Err(Error::Bounds) }

@@ -7,7 +7,7 @@ use overlay_core::{
     Instant, Peer, PeerId, Signed,
     peer::{self, Input, Output, Release, stats::Stats},
     tracker::Role,
-    wire::{self, FromTracker, ToTracker, from_tracker, to_tracker},
+    wire::{self, FromTracker, ToTracker, from_tracker},
 };
 use tokio::sync::{broadcast, mpsc, watch};
 
@@ -155,16 +155,6 @@ impl Member {
             Err(_) => Input::Malformed(from),
         };
         self.handle(now, input);
-    }
-
-    /// Hands a link's words to the tracker, to be passed on.
-    pub(super) fn signal(&self, to: PeerId, payload: Bytes) {
-        let signal = wire::Signal {
-            peer: to.0,
-            payload,
-            near: false,
-        };
-        self.tell_tracker(to_tracker::Kind::Signal(signal).into());
     }
 
     pub(super) fn tell_tracker(&self, message: ToTracker) {

@@ -32,6 +32,9 @@ impl World {
                 self.tracker_up = false;
                 self.sessions.clear();
                 for number in self.alive() {
+                    if let Some(host) = self.hosts.get_mut(&number) {
+                        host.session = None;
+                    }
                     self.feed(number, Input::TrackerDown);
                 }
                 self.at(self.now + lasts, Event::TrackerBack);

@@ -1,0 +1,176 @@
+//! Peers that neighbours tell of: with whom links are made while the tracker is away.
+//!
+//! The one rule: hearsay opens links and nothing more. A name that a neighbour gives may be
+//! false; what a peer brings is checked as everybody's is.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{Instant, PeerId, StripeSet, wire::control};
+
+/// Peers remembered; the longest unheard of gives way.
+const MAX_KNOWN: usize = 64;
+/// Neighbours remembered that lead to one.
+const MAX_VIA: usize = 3;
+/// Told of so many at once: with thirty neighbours, 3 kbit/s.
+pub(super) const MAX_TOLD: usize = 8;
+/// Neighbours tell each other so often.
+pub(super) const TELLS: Duration = Duration::from_secs(10);
+/// What nobody has told again for so long is forgotten: four times missed.
+const FORGOTTEN: Duration = Duration::from_secs(45);
+/// A peer that was tried is not tried again for so long.
+const TRIED: Duration = Duration::from_secs(30);
+
+/// Whom neighbours know.
+#[derive(Debug, Default)]
+pub(super) struct Hearsay {
+    known: BTreeMap<PeerId, Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    relays: StripeSet,
+    spare: u32,
+    /// The neighbour that last told first.
+    via: Vec<PeerId>,
+    heard: Instant,
+    tried: Option<Instant>,
+}
+
+impl Hearsay {
+    /// A neighbour knows these.
+    pub(super) fn on_know(&mut self, now: Instant, from: PeerId, know: &control::Know) {
+        for peer in know.peers.iter().take(MAX_TOLD) {
+            let known = self.note(now, PeerId(peer.peer), from);
+            known.relays = StripeSet::from_bits(peer.relays);
+            known.spare = peer.spare;
+        }
+    }
+
+    /// A peer speaks by way of this neighbour.
+    pub(super) fn on_carried(&mut self, now: Instant, from: PeerId, via: PeerId) {
+        self.note(now, from, via);
+    }
+
+    /// A neighbour is gone: it leads nowhere.
+    pub(super) fn on_link_down(&mut self, neighbour: PeerId) {
+        self.known.retain(|_, known| {
+            known.via.retain(|via| *via != neighbour);
+            !known.via.is_empty()
+        });
+    }
+
+    /// The neighbours that know the peer, the likeliest first.
+    pub(super) fn via(&self, peer: PeerId) -> impl Iterator<Item = PeerId> {
+        let known = self.known.get(&peer);
+        known
+            .into_iter()
+            .flat_map(|known| known.via.iter().copied())
+    }
+
+    /// The next to try: one that relays most of what is wanted and has room, if any does;
+    /// else anybody, so that the view of the swarm goes on. None of the `linked`.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        wanted: StripeSet,
+        linked: impl Fn(PeerId) -> bool,
+    ) -> Option<PeerId> {
+        self.known
+            .retain(|_, known| now.since(known.heard) < FORGOTTEN);
+        let fresh = |known: &Known| known.tried.is_none_or(|at| now.since(at) >= TRIED);
+        let use_of = |known: &Known| match known.spare {
+            0 => 0,
+            _ => known.relays.and(wanted).len(),
+        };
+        let untried = self.known.iter_mut().filter(|(_, known)| fresh(known));
+        let (peer, known) = untried
+            .filter(|(peer, _)| !linked(**peer))
+            .max_by_key(|(peer, known)| (use_of(known), **peer))?;
+        known.tried = Some(now);
+        Some(*peer)
+    }
+
+    fn note(&mut self, now: Instant, peer: PeerId, via: PeerId) -> &mut Known {
+        if !self.known.contains_key(&peer) && self.known.len() == MAX_KNOWN {
+            let oldest = self.known.iter().min_by_key(|(_, known)| known.heard);
+            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+                self.known.remove(&oldest);
+            }
+        }
+        let known = self.known.entry(peer).or_default();
+        known.heard = now;
+        known.via.retain(|other| *other != via);
+        known.via.insert(0, via);
+        known.via.truncate(MAX_VIA);
+        known
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NEAR: PeerId = PeerId(1);
+    const OTHER: PeerId = PeerId(2);
+
+    fn at(seconds: u64) -> Instant {
+        Instant::default() + Duration::from_secs(seconds)
+    }
+
+    fn know(peers: &[(u64, u32, u32)]) -> control::Know {
+        let peers = peers.iter().map(|(peer, relays, spare)| control::Known {
+            peer: *peer,
+            relays: *relays,
+            spare: *spare,
+        });
+        control::Know {
+            peers: peers.collect(),
+        }
+    }
+
+    #[test]
+    fn who_relays_what_is_wanted_is_tried_first_and_once() {
+        let mut hearsay = Hearsay::default();
+        hearsay.on_know(
+            at(0),
+            NEAR,
+            &know(&[(7, 0b011, 0), (8, 0b001, 2), (9, 0b011, 1)]),
+        );
+        let wanted = StripeSet::from_bits(0b011);
+        let mut next = |now| hearsay.next(at(now), wanted, |peer| peer == PeerId(7));
+        assert_eq!(next(0), Some(PeerId(9)));
+        assert_eq!(next(1), Some(PeerId(8)));
+        assert_eq!(next(2), None);
+        assert_eq!(next(30), Some(PeerId(9)));
+        assert_eq!(next(50), None, "nobody has told of them again");
+    }
+
+    #[test]
+    fn a_neighbour_that_is_gone_leads_nowhere() {
+        let mut hearsay = Hearsay::default();
+        hearsay.on_know(at(0), NEAR, &know(&[(7, 1, 1), (8, 1, 1)]));
+        hearsay.on_carried(at(1), PeerId(7), OTHER);
+        assert_eq!(hearsay.via(PeerId(7)).collect::<Vec<_>>(), [OTHER, NEAR]);
+        hearsay.on_link_down(NEAR);
+        assert_eq!(hearsay.via(PeerId(7)).collect::<Vec<_>>(), [OTHER]);
+        assert_eq!(hearsay.via(PeerId(8)).count(), 0);
+        assert_eq!(hearsay.known.len(), 1);
+    }
+
+    #[test]
+    fn no_more_are_remembered_than_there_is_room_for() {
+        let mut hearsay = Hearsay::default();
+        for peer in 0..1000 {
+            for via in 0..5 {
+                hearsay.on_carried(at(peer), PeerId(peer), PeerId(via));
+            }
+        }
+        assert_eq!(hearsay.known.len(), MAX_KNOWN);
+        assert_eq!(hearsay.via(PeerId(999)).count(), MAX_VIA);
+        assert_eq!(hearsay.via(PeerId(0)).count(), 0);
+        let many: Vec<_> = (0..1000).map(|peer| (peer, 1, 1)).collect();
+        let mut hearsay = Hearsay::default();
+        hearsay.on_know(at(0), NEAR, &know(&many));
+        assert_eq!(hearsay.known.len(), MAX_TOLD);
+    }
+}
