@@ -33,7 +33,8 @@ impl Scheme for Light {
     type Epoch = u64;
     type Header = LightHeader;
     type Piece = LightPiece;
-    type Body = ();
+    /// Whether it is what the encoder made.
+    type Body = bool;
 
     fn epoch_number(epoch: &u64) -> u64 {
         *epoch
@@ -64,8 +65,9 @@ impl Scheme for Light {
         !piece.forged && piece.stripe == stripe && piece.sequence == header.facts.sequence
     }
 
-    fn decode(&self, header: &LightHeader, pieces: &[Option<LightPiece>]) -> Option<()> {
-        let held = pieces.iter().flatten().count();
-        (held >= usize::from(header.facts.k)).then_some(())
+    fn decode(&self, header: &LightHeader, pieces: &[Option<LightPiece>]) -> Option<bool> {
+        let mut held = pieces.iter().flatten();
+        let enough = held.clone().count() >= usize::from(header.facts.k);
+        enough.then(|| !header.forged && held.all(|piece| !piece.forged))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque},
     time::Duration,
 };
 
@@ -33,6 +33,8 @@ const OFFER: &[u8] = b"offer";
 const ANSWER: &[u8] = b"answer";
 /// What the transport carried is told this often.
 const TRAFFIC: Duration = Duration::from_millis(200);
+/// So many of them are a second.
+const SECOND: usize = 5;
 /// A session is closed by the tracker's service after so much silence.
 const SESSION_SILENCE: Duration = Duration::from_secs(25);
 /// ICE checks of a link: once a second each way, in so many times of [`TRAFFIC`], each of
@@ -110,6 +112,10 @@ struct Host {
     upload_bps: u64,
     wakes: Instant,
     traffic: BTreeMap<u32, (u64, u64)>,
+    /// What it had sent in all by each of the last beats, a second's, and the most there was
+    /// between the first and the last of them.
+    beats: VecDeque<u64>,
+    second_max: u64,
     /// Alters pieces.
     lies: bool,
     /// Takes children and sends them nothing.
@@ -123,6 +129,15 @@ struct Host {
 impl Host {
     fn is_alive(&self) -> bool {
         self.life == Life::Alive
+    }
+
+    /// Takes down what it has sent so far.
+    fn beat(&mut self, sent: u64) {
+        self.beats.push_back(sent);
+        if self.beats.len() > SECOND {
+            let before = self.beats.pop_front().unwrap_or(sent);
+            self.second_max = self.second_max.max(sent - before);
+        }
     }
 }
 
@@ -150,6 +165,7 @@ struct World {
     struck: Option<(Instant, u64)>,
     seeder_minute: Option<u64>,
     bad_relayed: u64,
+    false_played: u64,
     /// What the encoder keeps for a seeder that is away.
     kept: Vec<(LightHeader, Vec<LightPiece>)>,
     hash: u64,
@@ -213,6 +229,7 @@ impl World {
             struck: None,
             seeder_minute: None,
             bad_relayed: 0,
+            false_played: 0,
             kept: Vec::new(),
             hash: seed,
             events: 0,
@@ -286,6 +303,8 @@ impl World {
             upload_bps,
             wakes: Instant::default(),
             traffic: BTreeMap::new(),
+            beats: VecDeque::new(),
+            second_max: 0,
             lies: false,
             rides: false,
             pieces_sent: 0,
@@ -459,7 +478,10 @@ impl World {
                     self.at(at, Event::ToPeer(other, Input::LinkDown(peer_id(number))));
                 }
             }
-            Output::Release(release) => self.note(4, number, release.facts.sequence),
+            Output::Release(release) => {
+                self.false_played += u64::from(!release.body);
+                self.note(4, number, release.facts.sequence);
+            }
             Output::Signal { from, payload, .. } => self.signalled(number, from, &payload),
             Output::Event(_) | Output::Timeout(_) => {}
         }
@@ -592,6 +614,7 @@ impl World {
             let Some(host) = self.hosts.get_mut(&number) else {
                 continue;
             };
+            host.beat(self.network.sent(number));
             for (other, (sent, received)) in std::mem::take(&mut host.traffic) {
                 let traffic = Input::Traffic {
                     peer: peer_id(other),

@@ -34,6 +34,11 @@ fn nobody_stalls(scenario: &Scenario) {
         assert_eq!(fault.stalls, 0, "seed {seed}: {report:?}");
         assert!(report.lag_p95_ms <= 2000.0, "seed {seed}: {report:?}");
         assert!(report.upload_over_cap <= 1.0, "seed {seed}: {report:?}");
+        // What the transport adds is known after the second in which it was sent.
+        assert!(
+            report.upload_second_over_cap <= 1.15,
+            "seed {seed}: {report:?}"
+        );
     }
 }
 
@@ -190,6 +195,7 @@ fn four_of_twelve_pollute() {
     for (seed, report) in of_each(&scenario) {
         let minute = report.fault.expect("a minute was measured");
         assert_eq!(report.bad_pieces_relayed, 0, "seed {seed}: {report:?}");
+        assert_eq!(report.bad_generations_played, 0, "seed {seed}: {report:?}");
         assert_eq!(report.honest_cut, 0, "seed {seed}: {report:?}");
         assert!(minute.continuity >= 0.95, "seed {seed}: {report:?}");
     }

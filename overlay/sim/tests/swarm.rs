@@ -37,6 +37,7 @@ fn a_scarce_swarm_saves_what_its_seeder_cannot_send() {
         assert!(report.saved_ratio >= 0.80, "{report:?}");
         assert!(report.relayed_stripes_max <= 3, "{report:?}");
         assert!(report.upload_over_cap <= 1.0, "{report:?}");
+        assert!(report.upload_second_over_cap <= 1.15, "{report:?}");
     }
 }
 
@@ -58,6 +59,7 @@ fn newcomers_begin_within_a_second_where_uplink_is_scarce() {
         assert_eq!(report.stalls, 0, "seed {seed}: {report:?}");
         assert!(report.startup_p50_ms <= 1000.0, "seed {seed}: {report:?}");
         assert!(report.upload_over_cap <= 1.0, "{report:?}");
+        assert!(report.upload_second_over_cap <= 1.15, "{report:?}");
     }
 }
 

@@ -45,10 +45,14 @@ pub struct Report {
     pub control_share: f64,
     /// The worst ratio, over peers, of what was sent to what was allowed.
     pub upload_over_cap: f64,
+    /// The most that one of them sent in a second, over what it may send in one.
+    pub upload_second_over_cap: f64,
     /// The most stripes in which one viewer has children at the end.
     pub relayed_stripes_max: usize,
     /// Pieces that nobody signed, sent on by those who mean well.
     pub bad_pieces_relayed: u64,
+    /// Generations played that are not what the encoder made.
+    pub bad_generations_played: u64,
     /// Viewers that mean well and were cut by somebody.
     pub honest_cut: usize,
     /// What became of the survivors in the minute after the last fault; none without one.
@@ -123,8 +127,14 @@ impl World {
                 .filter(|(_, host)| host.upload_bps > 0)
                 .map(|(number, host)| self.over_cap(*number, host))
                 .fold(0.0, f64::max),
+            upload_second_over_cap: alive
+                .iter()
+                .filter(|(_, host)| host.upload_bps > 0)
+                .map(|(_, host)| host.second_max as f64 * 8.0 / host.upload_bps as f64)
+                .fold(0.0, f64::max),
             relayed_stripes_max: stats.iter().map(|s| s.children.len()).max().unwrap_or(0),
             bad_pieces_relayed: self.bad_relayed,
+            bad_generations_played: self.false_played,
             honest_cut: self.honest_cut(&stats),
             fault: self.fault_report(),
             events: self.events,
