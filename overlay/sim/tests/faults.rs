@@ -143,6 +143,23 @@ fn packets_are_lost_everywhere() {
     });
 }
 
+/// Parity alone does not make up for so much: without pulls there are ten times as many stalls.
+#[test]
+fn one_packet_in_nine_is_lost_and_pulls_make_up_for_it() {
+    let nothing = What::Vanish(Who::Share(0.0), How::Killed);
+    let scenario = Scenario {
+        loss: 0.11,
+        burst: 1.0,
+        rtt: Duration::from_millis(100),
+        jitter: Duration::from_millis(30),
+        ..struck(nothing)
+    };
+    let reports = of_each(&scenario).take(10);
+    let minutes = reports.map(|(_, report)| report.fault.expect("a minute was measured"));
+    let stalls: u64 = minutes.map(|minute| minute.stalls).sum();
+    assert!(stalls <= 15, "{stalls} in ten minutes of a dozen");
+}
+
 /// Struck in another phase of the GOP with each seed: what was pushed to some when the seeder
 /// died is lost to others, so that everyone stands until a keyframe after its return is whole.
 /// Three seeds of twenty are above two seconds, which is the goal.

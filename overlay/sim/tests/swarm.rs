@@ -34,6 +34,7 @@ fn a_scarce_swarm_saves_what_its_seeder_cannot_send() {
     for seed in 1..=3 {
         let report = run(&scenario, seed);
         assert_eq!(report.playing, 12, "{report:?}");
+        assert_eq!(report.stalls, 0, "seed {seed}: {report:?}");
         assert!(report.saved_ratio >= 0.80, "{report:?}");
         assert!(report.relayed_stripes_max <= 3, "{report:?}");
         assert!(report.upload_over_cap <= 1.0, "{report:?}");
