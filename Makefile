@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
-.PHONY: help setup build run test lint wasm deny bench soak fuzz compose-test
+.PHONY: help setup build run test lint wasm deny bench soak broken fuzz compose-test
 
 # The crates without I/O: the browser runs them too.
 PURE := -p stripe -p overlay-core -p media -p sim
@@ -20,6 +20,7 @@ help:
 	@echo 'make bench         the measurements behind bench/RESULTS.md'
 	@echo 'make fuzz          every fuzz target for SECONDS=600 each; needs a nightly toolchain'
 	@echo 'make soak          half an hour (LIVESTATION_SECONDS) of coming and going'
+	@echo 'make broken        faults built in on purpose, which the tests must notice; some minutes'
 	@echo 'make compose-test  not there yet'
 
 setup:
@@ -70,6 +71,9 @@ fuzz: setup
 
 soak: setup
 	bench/run soak
+
+broken: setup
+	tests/broken/run
 
 compose-test:
 	@echo '$@: not there yet' >&2
