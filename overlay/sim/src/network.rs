@@ -1,6 +1,9 @@
 //! Latency, uplink queues and losses.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use overlay_core::{Instant, Random};
 
@@ -44,6 +47,10 @@ struct Way {
     ordered: Instant,
     /// In a burst of losses.
     bad: bool,
+    /// Sent, and when it will have been acknowledged.
+    unacknowledged: VecDeque<(Instant, usize)>,
+    /// The sender is to be told when it is.
+    watched: bool,
 }
 
 /// Losses in bursts, by Gilbert's model: in the bad state every packet is lost, and the
@@ -87,10 +94,15 @@ impl Network {
         }
     }
 
-    /// Adds a peer that offers so many bits a second.
+    /// Adds a peer that offers so many bits a second, on a line that is faster.
     pub(crate) fn add(&mut self, upload_bps: u64) {
+        self.add_line((upload_bps as f64 / 8.0 * LINE).max(250_000.0));
+    }
+
+    /// Adds a peer whose line carries so many bytes a second.
+    pub(crate) fn add_line(&mut self, rate: f64) {
         self.lines.push(Line {
-            rate: (upload_bps as f64 / 8.0 * LINE).max(250_000.0),
+            rate,
             busy_until: Instant::default(),
             sent: 0,
         });
@@ -127,6 +139,7 @@ impl Network {
         line.busy_until = begin + Duration::from_secs_f64(wire as f64 / line.rate);
         let left = line.busy_until;
         let way = self.ways.entry((from, to)).or_default();
+        way.unacknowledged.push_back((left + latency * 2, len));
         let mut arrival = left + latency + self.jitter.mul_f64(random.unit());
         // SCTP resends what is lost after about a round trip, and later after its timer.
         let mut wait = latency * 2 + RESEND;
@@ -150,6 +163,34 @@ impl Network {
             arrival = way.ordered;
         }
         Some(arrival)
+    }
+
+    /// Bytes that wait on the way or before it.
+    pub(crate) fn buffered(&mut self, now: Instant, way: (u32, u32)) -> usize {
+        let Some(way) = self.ways.get_mut(&way) else {
+            return 0;
+        };
+        while way.unacknowledged.front().is_some_and(|(at, _)| *at <= now) {
+            way.unacknowledged.pop_front();
+        }
+        way.unacknowledged.iter().map(|(_, len)| len).sum()
+    }
+
+    /// When the sender is to be told how much still waits: when all of it is through, or of
+    /// much some. None if that is settled, or nothing waits.
+    pub(crate) fn watch(&mut self, way: (u32, u32), much: bool) -> Option<Instant> {
+        let way = self.ways.get_mut(&way).filter(|way| !way.watched)?;
+        let ends = (way.unacknowledged.front(), way.unacknowledged.back());
+        let (at, _) = if much { ends.0 } else { ends.1 }?;
+        way.watched = true;
+        Some(*at)
+    }
+
+    /// That time has come.
+    pub(crate) fn watched(&mut self, way: (u32, u32)) {
+        if let Some(way) = self.ways.get_mut(&way) {
+            way.watched = false;
+        }
     }
 
     /// Counts an acknowledgement as sent.

@@ -40,6 +40,10 @@ pub struct Scenario {
     pub faults: Vec<Fault>,
     /// Who means ill.
     pub attack: Attack,
+    /// Of the viewers that share, this share offers more than their lines carry,
+    pub overstated: f64,
+    /// which is this share of what they offer. Of the others it is twice that.
+    pub carries: f64,
 }
 
 impl Default for Scenario {
@@ -69,6 +73,8 @@ impl Default for Scenario {
             duration: Duration::from_secs(60),
             faults: Vec::new(),
             attack: Attack::default(),
+            overstated: 0.0,
+            carries: 1.0,
         }
     }
 }

@@ -26,6 +26,8 @@ const TRACKER_LATENCY: Duration = Duration::from_millis(15);
 /// Round trips until a link is open, signalling aside (measured between two native peers:
 /// 241 ms at a round trip of 80 ms, for connectivity checks, DTLS and SCTP).
 const HANDSHAKE_ROUND_TRIPS: u32 = 3;
+/// What a link holds unsent and unacknowledged.
+const SEND_BUFFER: usize = 128 * 1024;
 /// A link that is not up by then is given up.
 const GIVES_UP: Duration = Duration::from_secs(5);
 /// What two ends say before they can talk; what it says really is of no matter here.
@@ -75,6 +77,8 @@ enum Event {
     ToTracker(u32, ToTracker),
     FromTracker(u32, FromTracker),
     LinkOpen(u32, u32),
+    /// Some of what waits on a way is through.
+    Drained(u32, u32),
     /// A link that was to be made by way of neighbours.
     GiveUp(u32, u32),
     Traffic,
@@ -208,7 +212,15 @@ impl World {
         let mut network = Network::new(&scenario, random.next());
         network.add(scenario.seeder_bps);
         let uplinks = draw_uplinks(&scenario, &mut random);
-        uplinks.iter().for_each(|upload| network.add(*upload));
+        for (at, upload) in uplinks.iter().enumerate() {
+            // Evenly among all, whatever they offer.
+            let worse = |count: usize| (count as f64 * scenario.overstated) as usize;
+            if worse(at + 1) > worse(at) {
+                network.add_line(*upload as f64 / 8.0 * scenario.carries);
+            } else {
+                network.add(*upload);
+            }
+        }
         let tracker_seed = random.next();
         let mut world = Self {
             now: Instant::default(),
@@ -346,6 +358,7 @@ impl World {
                 }
             }
             Event::LinkOpen(a, b) => self.open(a, b),
+            Event::Drained(from, to) => self.drained(from, to),
             Event::GiveUp(a, b) => self.give_up(a, b),
             Event::Traffic => self.tell_traffic(),
             Event::Strike(what) => self.strike(what),
@@ -544,17 +557,17 @@ impl World {
             } else if piece.piece.forged {
                 self.bad_relayed += 1;
             }
-            // The line is faster than what the peer offers: its send buffer stays empty.
-            let peer = peer_id(to);
-            host.peer
-                .handle(self.now, Input::Buffered { peer, bytes: 0 });
-            if host.rides {
-                return;
+            let rides = host.rides;
+            if rides || !self.has_room(from, to, len) {
+                return self.tell_buffered(from, to);
             }
         }
         let arrival = self
             .network
             .send(self.now, (from, to), len, reliable, &mut self.random);
+        if !reliable {
+            self.tell_buffered(from, to);
+        }
         let heard = !self.is_apart(from, to) && self.is_present(to);
         let (wire, ack) = Network::wire_len(len);
         self.count(from, to, wire, if heard { ack } else { 0 });
@@ -569,6 +582,32 @@ impl World {
         };
         if let Some(arrival) = arrival {
             self.at(arrival, Event::ToPeer(to, input));
+        }
+    }
+
+    /// Whether a link's send buffer takes a piece.
+    fn has_room(&mut self, from: u32, to: u32, len: usize) -> bool {
+        self.network.buffered(self.now, (from, to)) + len <= SEND_BUFFER
+    }
+
+    /// Tells a link's owner how full its send buffer is; on a line that is faster than what
+    /// is offered it is nearly empty.
+    fn tell_buffered(&mut self, from: u32, to: u32) {
+        let bytes = self.network.buffered(self.now, (from, to));
+        let peer = peer_id(to);
+        if let Some(host) = self.hosts.get_mut(&from) {
+            host.peer.handle(self.now, Input::Buffered { peer, bytes });
+        }
+        if let Some(at) = self.network.watch((from, to), bytes >= SEND_BUFFER / 4) {
+            self.at(at, Event::Drained(from, to));
+        }
+    }
+
+    fn drained(&mut self, from: u32, to: u32) {
+        self.network.watched((from, to));
+        if self.is_present(from) {
+            self.tell_buffered(from, to);
+            self.feed(from, Input::Timeout);
         }
     }
 

@@ -122,7 +122,7 @@ fn the_tracker_is_away_for_three_minutes_and_most_relays_leave() {
     for seed in 1..=2 {
         let report = run(&scenario, seed);
         assert_eq!(report.playing, 24, "seed {seed}: {report:?}");
-        assert!(report.stalls <= 1, "seed {seed}: {report:?}");
+        assert!(report.continuity >= 0.97, "seed {seed}: {report:?}");
     }
 }
 
@@ -191,6 +191,32 @@ fn the_other_half_does_not_notice_a_partition() {
         // seconds later at most; two more until they play.
         assert!(fault.stall_ms_max <= 39_000.0, "seed {seed}: {report:?}");
         assert_eq!(report.playing, 12, "seed {seed}: {report:?}");
+    }
+}
+
+/// Half of three dozen offer 10 Mbit/s on lines that carry 3: once these are found out,
+/// nobody waits for them.
+#[test]
+fn lines_that_carry_less_than_their_owners_offer_are_found_out() {
+    let nothing = Fault {
+        at: Duration::from_secs(50),
+        what: What::Vanish(Who::Share(0.0), How::Killed),
+    };
+    let scenario = Scenario {
+        peers: 36,
+        arrivals: Duration::from_secs(30),
+        rtt: Duration::from_millis(40),
+        uplinks: vec![(1.0, 10_000_000)],
+        overstated: 0.5,
+        carries: 0.3,
+        faults: vec![nothing],
+        duration: Duration::from_secs(110),
+        ..dozen()
+    };
+    for seed in 1..=4 {
+        let report = run(&scenario, seed);
+        let minute = report.fault.expect("a minute was measured");
+        assert_eq!(minute.stalls, 0, "seed {seed}: {report:?}");
     }
 }
 

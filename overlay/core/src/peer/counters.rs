@@ -158,6 +158,7 @@ impl Counters {
             parents: Vec::new(),
             stream: None,
             age_s: age.as_secs() as u32,
+            capacity_bps: 0,
         }
     }
 }

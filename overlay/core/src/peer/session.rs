@@ -187,6 +187,7 @@ impl<S: Scheme> Peer<S> {
         let age = self.now.since(self.config.started);
         let mut status = self.counters.status(self.now, age);
         status.parents = self.edges();
+        status.capacity_bps = self.uplink.capacity_bps();
         if self.config.role == Role::Seeder {
             status.stream = self.stream();
         }

@@ -5,6 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{Instant, PeerId};
 
+mod line;
+
+use line::Line;
+
 /// Share of the uplink that urgent pulls may take, and how much of it may gather.
 const URGENT_SHARE: f64 = 0.05;
 const URGENT_BURST: Duration = Duration::from_millis(80);
@@ -31,6 +35,11 @@ const MAX_PER_PEER: usize = 256;
 /// Share of the uplink taken to be left for pulls when pushing seems to need it all: rates
 /// are means, and there is always a gap.
 const MIN_SPARE: f64 = 0.03;
+/// Of the uplink's time, what may be unacknowledged in all links together that are not full
+/// themselves: beyond it the line is slower than we are. Round trips are shorter.
+const FLIGHT: Duration = Duration::from_millis(500);
+/// So much may be anyhow: a few pieces.
+const MIN_FLIGHT: usize = 64 * 1024;
 /// Pieces that wait in all.
 const MAX_QUEUED: usize = 4096;
 
@@ -92,6 +101,8 @@ pub(super) struct Uplink<T> {
     pushing: f64,
     per_peer: BTreeMap<PeerId, usize>,
     buffered: BTreeMap<PeerId, usize>,
+    /// What is in buffers that are not full.
+    flight: usize,
     serial: u64,
     /// Bytes that urgent pulls may take now.
     urgent: f64,
@@ -100,6 +111,7 @@ pub(super) struct Uplink<T> {
     /// Bytes that newcomers may be lent now.
     lent: f64,
     measured: Measured,
+    line: Line,
 }
 
 /// Bytes since the excess was last estimated.
@@ -126,6 +138,7 @@ impl<T: Copy> Uplink<T> {
             pushing: 0.0,
             per_peer: BTreeMap::new(),
             buffered: BTreeMap::new(),
+            flight: 0,
             serial: 0,
             urgent: cap * URGENT_BURST.as_secs_f64(),
             committed: 0.0,
@@ -134,6 +147,7 @@ impl<T: Copy> Uplink<T> {
                 since: now,
                 ..Measured::default()
             },
+            line: Line::new(now, cap),
         }
     }
 
@@ -171,7 +185,7 @@ impl<T: Copy> Uplink<T> {
     pub(super) fn pop(&mut self, now: Instant) -> Option<Item<T>> {
         self.refill(now);
         self.expire(now);
-        if self.tokens <= 0.0 {
+        if self.tokens <= 0.0 || self.is_held_up() {
             return None;
         }
         let mut free = self.queue.iter();
@@ -179,7 +193,8 @@ impl<T: Copy> Uplink<T> {
         let item = self.take(key)?;
         self.tokens -= item.len as f64;
         self.measured.pieces += item.len as u64;
-        *self.buffered.entry(item.to).or_default() += item.len;
+        let held = self.buffered.get(&item.to).copied().unwrap_or(0);
+        self.on_buffered(item.to, held + item.len);
         Some(item)
     }
 
@@ -198,7 +213,9 @@ impl<T: Copy> Uplink<T> {
 
     /// So much waits in a link's send buffer.
     pub(super) fn on_buffered(&mut self, peer: PeerId, bytes: usize) {
-        self.buffered.insert(peer, bytes);
+        let before = self.buffered.insert(peer, bytes).unwrap_or(0);
+        self.flight -= flight(before);
+        self.flight += flight(bytes);
     }
 
     /// So many bytes of UDP payload were sent. Learns what the transport adds.
@@ -211,6 +228,11 @@ impl<T: Copy> Uplink<T> {
         let more = self.measured.wire.saturating_sub(self.measured.pieces) as f64;
         let rate = (more / span.as_secs_f64()).min(self.cap * 0.8);
         self.excess += (rate - self.excess) * 0.3;
+        let held_up = self.is_held_up() && !self.queue.is_empty();
+        self.line.on_span(now, span, self.measured.wire, held_up);
+        if self.cap > 0.0 {
+            self.cap = self.line.carries();
+        }
         let pushing = self.measured.pushed as f64 / span.as_secs_f64();
         self.pushing += (pushing - self.pushing) * 0.5;
         self.measured = Measured {
@@ -219,8 +241,19 @@ impl<T: Copy> Uplink<T> {
         };
     }
 
+    /// Whether the line takes less than what may be sent.
+    fn is_held_up(&self) -> bool {
+        self.flight as f64 >= self.cap * FLIGHT.as_secs_f64() && self.flight > MIN_FLIGHT
+    }
+
+    /// Bits a second that may be sent, and that the line carries as far as is known.
+    pub(super) fn capacity_bps(&self) -> u64 {
+        (self.cap / USE * 8.0) as u64
+    }
+
     /// Forgets what waits for a peer.
     pub(super) fn forget(&mut self, peer: PeerId) {
+        self.on_buffered(peer, 0);
         self.buffered.remove(&peer);
         let gone: Vec<Key> = self
             .queue
@@ -345,6 +378,12 @@ impl<T: Copy> Uplink<T> {
         }
         Some(item)
     }
+}
+
+/// What a link's buffer counts for in all of them: one that is full says something of its
+/// other end, not of our line.
+fn flight(buffered: usize) -> usize {
+    if buffered >= FULL { 0 } else { buffered }
 }
 
 #[cfg(test)]

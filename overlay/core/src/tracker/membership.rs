@@ -17,6 +17,9 @@ const FRAMING: f64 = 1.11;
 /// Bits a second of control that every edge costs its parent, headers included.
 const EDGE_CONTROL_BPS: f64 = 2_000.0;
 
+/// A line that turns out so much better or worse is planned with anew.
+const CAPACITY_CHANGE: f64 = 0.1;
+
 /// All members.
 #[derive(Debug, Default)]
 pub(super) struct Members {
@@ -34,7 +37,10 @@ pub(super) struct Member {
     /// Others blamed it: it relays nothing until then.
     pub(super) distrusted: Option<Instant>,
     pub(super) role: Role,
+    /// What it offers, or what its line has turned out to carry.
     pub(super) upload_bps: u64,
+    /// What it offers.
+    pub(super) offered_bps: u64,
     /// The channel's policy lets it exchange pieces with other viewers.
     pub(super) may_share: bool,
     /// From where it comes.
@@ -67,6 +73,19 @@ impl Member {
             Role::Seeder => slots(SEEDER_USE).max(slots(SEEDER_MOST).min(stream.k as usize)),
             Role::Viewer => slots(USE),
         }
+    }
+}
+
+impl Member {
+    /// It says what it can send. Whether that is news: it is never more than was offered.
+    pub(super) fn on_capacity(&mut self, capacity_bps: u64) -> bool {
+        let capacity = capacity_bps.min(self.offered_bps);
+        let change = capacity.abs_diff(self.upload_bps) as f64;
+        let news = capacity_bps > 0 && change > self.upload_bps as f64 * CAPACITY_CHANGE;
+        if news {
+            self.upload_bps = capacity;
+        }
+        news
     }
 }
 

@@ -139,6 +139,31 @@ impl Placement {
         }
     }
 
+    /// A peer carries so many edges; what it has beyond them is placed by the next
+    /// [`Self::settle`], leaves first, since others wait for those who relay.
+    pub(super) fn resize(&mut self, peer: PeerId, slots: usize) {
+        let Some(node) = self.forest.get_mut(peer) else {
+            return;
+        };
+        node.slots = slots;
+        let mut edges: Vec<(bool, StripeId, PeerId)> = Vec::new();
+        let node = &*node;
+        let children = StripeId::first(self.n).flat_map(|stripe| {
+            node.children(stripe)
+                .iter()
+                .map(move |child| (stripe, *child))
+        });
+        let children: Vec<(StripeId, PeerId)> = children.collect();
+        for (stripe, child) in children {
+            edges.push((self.relays(child, stripe), stripe, child));
+        }
+        let surplus = edges.len().saturating_sub(slots);
+        edges.sort_unstable();
+        for (_, stripe, child) in edges.into_iter().take(surplus) {
+            self.forest.unlink(child, stripe);
+        }
+    }
+
     /// A peer lost a parent, or never got it. Whether that changes the plan.
     pub(super) fn on_detached(
         &mut self,

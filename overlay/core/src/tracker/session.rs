@@ -112,6 +112,7 @@ impl Tracker {
             distrusted: None,
             role: grant.role,
             upload_bps,
+            offered_bps: upload_bps,
             may_share: grant.may_share,
             origin: grant.origin,
             reported: false,
@@ -203,10 +204,14 @@ impl Tracker {
         };
         let seeder = member.is_seeder();
         let stream = status.stream;
+        let status_capacity = status.capacity_bps;
         let first = !member.reported;
         member.status = status;
         self.tally.on_status(member);
         if !seeder {
+            if member.on_capacity(status_capacity) {
+                self.on_capacity(peer);
+            }
             return;
         }
         let sent = |member: &Member| member.status.sent?.bytes.map(|bytes| bytes.media);
@@ -219,6 +224,17 @@ impl Tracker {
         });
         if stream.is_some() || !told {
             self.on_stream(stream);
+        }
+    }
+
+    /// A viewer's line carries more or less than was thought: children beyond it are placed
+    /// elsewhere.
+    fn on_capacity(&mut self, peer: PeerId) {
+        let member = self.members.get(peer);
+        let slots = member.zip(self.stream).map(|(member, s)| member.slots(&s));
+        if let Some(slots) = slots {
+            self.placement.resize(peer, slots);
+            self.unsettled = true;
         }
     }
 

@@ -238,6 +238,7 @@ mod tests {
             distrusted: None,
             role,
             upload_bps: 0,
+            offered_bps: 0,
             may_share: true,
             origin: None,
             reported: false,

@@ -192,6 +192,10 @@ pub struct Status {
     /// Seconds since the peer's start.
     #[prost(uint32, tag = "12")]
     pub age_s: u32,
+    /// Bits a second that it can send: what it offered, or what its line carries if that has
+    /// turned out to be less. 0: not told.
+    #[prost(uint64, tag = "13")]
+    pub capacity_bps: u64,
 }
 
 /// A broadcast's measure.
