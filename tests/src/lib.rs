@@ -17,3 +17,4 @@ pub mod stage;
 pub mod station;
 pub mod swarm;
 pub mod viewer;
+pub mod weather;

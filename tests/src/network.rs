@@ -1,17 +1,27 @@
-//! A network of its own: namespaces on one bridge that stands for the internet, and homes
-//! behind routers that translate addresses as Linux does. Needs root.
+//! A network of its own: namespaces on one bridge that stands for the internet, or on a
+//! switch with weather, and homes behind routers that translate addresses as Linux does.
+//! Needs root.
 //!
 //! The one rule: everything has this network's name in it and goes with it.
 
+mod switch;
+
 use std::{
+    ffi::OsStr,
     fmt::Write as _,
+    fs::File,
     net::Ipv4Addr,
+    path::Path,
     process::{Command as Blocking, Stdio},
     sync::atomic::{AtomicU32, Ordering},
+    thread,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
+use nix::sched::{CloneFlags, setns};
 use tokio::process::Command;
+
+use crate::weather::{Counters, Weather};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -20,6 +30,8 @@ pub struct Network {
     name: String,
     /// Namespaces that were made, the bridge's first.
     spaces: Vec<String>,
+    /// In the bridge's place, where there is weather.
+    switch: Option<switch::Running>,
 }
 
 /// How a home's router translates (RFC 4787). All let in only what answers.
@@ -47,17 +59,46 @@ impl Network {
     /// # Errors
     /// Without root, or iproute2.
     pub fn new() -> Result<Self> {
+        let network = Self::empty()?;
+        let space = network.centre()?;
+        ip(&["-n", space, "link", "add", "bridge", "type", "bridge"])?;
+        ip(&["-n", space, "link", "set", "bridge", "up"])?;
+        Ok(network)
+    }
+
+    /// With weather on every way between two public addresses.
+    ///
+    /// # Errors
+    /// As [`Network::new`], and when the program `weather` is not built.
+    pub fn with_weather(weather: Weather) -> Result<Self> {
+        let mut network = Self::empty()?;
+        network.switch = Some(switch::Running::start(network.centre()?, weather)?);
+        Ok(network)
+    }
+
+    /// What became of all frames, where there is weather. From now on none passes.
+    ///
+    /// # Errors
+    /// When the switch does not run any more.
+    pub fn ends(mut self) -> Result<Option<Counters>> {
+        self.switch.take().map(switch::Running::ends).transpose()
+    }
+
+    fn empty() -> Result<Self> {
         sweep()?;
         let serial = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("ls{}x{serial}", std::process::id());
         let mut network = Self {
             name,
             spaces: Vec::new(),
+            switch: None,
         };
-        let space = network.space("net")?;
-        ip(&["-n", &space, "link", "add", "bridge", "type", "bridge"])?;
-        ip(&["-n", &space, "link", "set", "bridge", "up"])?;
+        network.space("net")?;
         Ok(network)
+    }
+
+    fn centre(&self) -> Result<&str> {
+        Ok(self.spaces.first().context("there is a centre")?)
     }
 
     /// A machine with a public address, `9.0.0.host`.
@@ -81,8 +122,7 @@ impl Network {
         ip(&["-n", &router, "link", "add", "lan", "type", "bridge"])?;
         ip(&["-n", &router, "addr", "add", "192.168.1.1/24", "dev", "lan"])?;
         ip(&["-n", &router, "link", "set", "lan", "up"])?;
-        let forward = "echo 1 > /proc/sys/net/ipv4/ip_forward";
-        ip(&["netns", "exec", &router, "sh", "-c", forward])?;
+        set(&router, "ip_forward", "1")?;
         self.translate(&router, nat)?;
         (0..machines)
             .map(|at| {
@@ -143,12 +183,20 @@ impl Network {
         Ok(space)
     }
 
-    /// Connects a namespace to the bridge.
-    fn plug(&self, space: &str, host: u8) -> Result<()> {
-        let net = self.spaces.first().context("there is a bridge")?;
+    /// Connects a namespace to the bridge or the switch.
+    fn plug(&mut self, space: &str, host: u8) -> Result<()> {
+        let net = self.centre()?.to_owned();
         let port = format!("port{host}");
-        cable(space, "wan", net, &port)?;
-        ip(&["-n", net, "link", "set", &port, "master", "bridge", "up"])?;
+        cable(space, "wan", &net, &port)?;
+        let up = ["-n", &net, "link", "set", &port, "up"];
+        match &mut self.switch {
+            None => ip(&[&up[..], &["master", "bridge"]].concat())?,
+            Some(switch) => {
+                ip(&up)?;
+                frame_by_frame(space)?;
+                switch.plug(&port)?;
+            }
+        }
         let prefix = format!("9.0.0.{host}/24");
         ip(&["-n", space, "addr", "add", &prefix, "dev", "wan"])?;
         ip(&["-n", space, "link", "set", "wan", "up"])
@@ -166,10 +214,25 @@ impl Drop for Network {
 impl Machine {
     /// A command that runs there.
     #[must_use]
-    pub fn command(&self, program: &str) -> Command {
+    pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.space, program]);
+        command.args(["netns", "exec", &self.space]).arg(program);
         command
+    }
+
+    /// Does something there, such as opening a socket, which stays there.
+    ///
+    /// # Errors
+    /// When the machine is gone; what the work says.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+        let space = File::open(Path::new("/run/netns").join(&self.space))?;
+        let enter = || {
+            setns(&space, CloneFlags::CLONE_NEWNET)?;
+            work()
+        };
+        // A namespace is a thread's own affair.
+        thread::scope(|scope| scope.spawn(enter).join())
+            .map_err(|_| anyhow!("it panicked in {}", self.space))?
     }
 }
 
@@ -199,6 +262,20 @@ fn sweep() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A switch that is a program sees what a real cable would carry: whole frames, with
+/// checksums. On the internet nobody asks again who a neighbour is, so that is asked once.
+fn frame_by_frame(space: &str) -> Result<()> {
+    let off = "ethtool -K wan tx off tso off gso off gro off".split(' ');
+    let off: Vec<&str> = ["netns", "exec", space].into_iter().chain(off).collect();
+    ip(&off)?;
+    set(space, "neigh/wan/base_reachable_time_ms", "3600000")
+}
+
+fn set(space: &str, what: &str, value: &str) -> Result<()> {
+    let write = format!("echo {value} > /proc/sys/net/ipv4/{what}");
+    ip(&["netns", "exec", space, "sh", "-c", &write])
 }
 
 fn cable(one: &str, its_end: &str, other: &str, other_end: &str) -> Result<()> {

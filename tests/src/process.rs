@@ -191,11 +191,19 @@ pub fn program() -> Result<PathBuf> {
     if let Some(path) = std::env::var_os("LIVESTATION_BIN") {
         return Ok(path.into());
     }
+    built("livestation").context("cargo build -p livestation")
+}
+
+/// A program that Cargo built beside this one.
+///
+/// # Errors
+/// When it is not built.
+pub fn built(name: &str) -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let built = own
         .ancestors()
         .skip(1)
-        .map(|folder| folder.join("livestation"))
+        .map(|folder| folder.join(name))
         .find(|path| path.is_file());
-    built.context("the program is not built: cargo build -p livestation")
+    built.with_context(|| format!("{name} is not built"))
 }

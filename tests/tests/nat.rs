@@ -66,8 +66,7 @@ struct Viewer {
 impl Viewer {
     fn enter(folder: &Path, machine: &Machine, place: Place, number: usize) -> Result<Self> {
         let stats = folder.join(format!("viewer-{number}.json"));
-        let program = process::program()?.display().to_string();
-        let mut command = machine.command(&program);
+        let mut command = machine.command(process::program()?);
         command
             .args(["watch", "http://9.0.0.1:8080/demo", "--stats-json"])
             .arg(&stats);
@@ -225,7 +224,7 @@ async fn on_air(
     let at = |port: u16| format!("{}:{port}", centre.address);
     let url = format!("http://{}", at(8080));
     let ready = folder.join("ready.json");
-    let mut command = centre.command(&process::program()?.display().to_string());
+    let mut command = centre.command(process::program()?);
     command
         .args(["standalone", "--http", &at(8080), "--rtmp", &at(1935)])
         .args(["--udp", &at(4433), "--public-url", &url])
