@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Result, ensure};
 use tokio::process::Command;
 
-use crate::{exact::Media, process::Process, station::Standalone};
+use crate::{exact::Media, place::Place, process::Process, station::Standalone};
 
 /// What is shown: a moving test picture of 720p30 with B-frames, and a tone.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +37,8 @@ impl Content {
         Self { video_bps, ..self }
     }
 
-    fn ffmpeg(self, pace: &[&str]) -> Command {
-        let mut command = ffmpeg();
+    fn ffmpeg(self, place: &Place, pace: &[&str]) -> Command {
+        let mut command = ffmpeg(place);
         for source in [
             "testsrc2=size=1280x720:rate=30",
             "sine=frequency=440:sample_rate=48000",
@@ -76,7 +76,7 @@ impl Clip {
     /// What ffmpeg says.
     pub async fn encode(folder: &Path, content: Content) -> Result<Self> {
         let path = folder.join("clip.flv");
-        let mut command = content.ffmpeg(&[]);
+        let mut command = content.ffmpeg(&Place::Here, &[]);
         let made = command.args(["-f", "flv"]).arg(&path).output().await?;
         let said = String::from_utf8_lossy(&made.stderr);
         ensure!(made.status.success(), "ffmpeg: {said}");
@@ -108,7 +108,7 @@ impl Broadcast {
         let sent = station.file("sent.flv");
         let url = &station.ready.publish_rtmp;
         let tee = format!("[f=flv]{url}|[f=flv]{}", sent.display());
-        let mut command = content.ffmpeg(&["-re"]);
+        let mut command = content.ffmpeg(&station.place, &["-re"]);
         command.args(["-f", "tee", &tee]);
         Self::start(station, command, sent, content.seconds)
     }
@@ -118,7 +118,7 @@ impl Broadcast {
     /// # Errors
     /// When ffmpeg cannot be started.
     pub fn replay(station: &Standalone, clip: &Clip) -> Result<Self> {
-        let mut command = ffmpeg();
+        let mut command = ffmpeg(&station.place);
         command.args(["-re", "-i"]).arg(&clip.path).args([
             "-c",
             "copy",
@@ -134,7 +134,7 @@ impl Broadcast {
     /// # Errors
     /// When ffmpeg cannot be started.
     pub fn repeat(station: &Standalone, clip: &Clip) -> Result<Self> {
-        let mut command = ffmpeg();
+        let mut command = ffmpeg(&station.place);
         command
             .args(["-re", "-stream_loop", "-1", "-i"])
             .arg(&clip.path)
@@ -150,7 +150,7 @@ impl Broadcast {
     pub fn try_key(station: &Standalone, key: &str, content: Content) -> Result<Self> {
         let url = &station.ready.publish_rtmp;
         let url = url.replace(&station.ready.stream_key, key);
-        let mut command = content.ffmpeg(&["-re"]);
+        let mut command = content.ffmpeg(&station.place, &["-re"]);
         command.args(["-f", "flv", &url]);
         let process = Process::start(station.folder(), "ffmpeg-tries", &mut command)?;
         Ok(Self {
@@ -190,8 +190,8 @@ impl Broadcast {
     }
 }
 
-fn ffmpeg() -> Command {
-    let mut command = Command::new("ffmpeg");
+fn ffmpeg(place: &Place) -> Command {
+    let mut command = place.command("ffmpeg");
     command.args(["-v", "error", "-nostdin", "-y"]);
     command
 }

@@ -11,6 +11,7 @@ pub mod figures;
 pub mod http;
 pub mod kernel;
 pub mod network;
+pub mod place;
 pub mod process;
 pub mod scenario;
 pub mod stage;

@@ -13,14 +13,17 @@ use tempfile::TempDir;
 
 use crate::{
     http,
-    process::{Process, Usage},
+    place::Place,
+    process::{self, Process, Usage},
 };
 
 const START: Duration = Duration::from_secs(20);
 const STOP: Duration = Duration::from_secs(20);
 
-/// Running, on free ports of 127.0.0.1.
+/// Running, on free ports of 127.0.0.1 or on a machine of its own.
 pub struct Standalone {
+    /// Where it is.
+    pub place: Place,
     /// What it said when it was ready.
     pub ready: Ready,
     process: Process,
@@ -44,17 +47,31 @@ impl Standalone {
     /// # Errors
     /// When it does not serve in time.
     pub async fn start(flags: &[&str]) -> Result<Self> {
+        Self::start_at(Place::Here, flags).await
+    }
+
+    /// As [`Standalone::start`], somewhere else.
+    ///
+    /// # Errors
+    /// When it does not serve in time.
+    pub async fn start_at(place: Place, flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let file = |name: &str| folder.path().join(name).display().to_string();
         let (data, ready) = (file("data"), file("ready.json"));
-        let mut args = vec!["standalone", "--data-dir", &data, "--ready-json", &ready];
-        for socket in ["--http", "--rtmp", "--udp"] {
-            args.extend([socket, "127.0.0.1:0"]);
+        let mut command = place.command(process::program()?);
+        command.args(["standalone", "--data-dir", &data, "--ready-json", &ready]);
+        for (socket, port) in [("--http", 8080), ("--rtmp", 1935), ("--udp", 4433)] {
+            command.args([socket, &place.listen(port)]);
         }
-        args.extend(flags);
-        let mut process = Process::livestation(folder.path(), "standalone", &args)?;
+        if let Place::On(machine) = &place {
+            // Else it would name the address that is reached from everywhere on one machine.
+            command.args(["--public-url", &format!("http://{}:8080", machine.address)]);
+        }
+        command.args(flags);
+        let mut process = Process::start(folder.path(), "standalone", &mut command)?;
         let ready = process.json(Path::new(&ready), START, |_| true).await?;
         Ok(Self {
+            place,
             ready,
             process,
             folder,

@@ -1,13 +1,18 @@
 //! A viewer: `livestation watch` into a file, with its figures.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::{Result, ensure};
 use serde::Deserialize;
 
 use crate::{
     figures::Figures,
-    process::{Process, Usage},
+    place::Place,
+    process::{self, Process, Usage},
     station::Standalone,
 };
 
@@ -47,6 +52,20 @@ impl Viewer {
     /// # Errors
     /// When it cannot be started.
     pub fn start_at(station: &Standalone, url: &str, name: &str, flags: &[&str]) -> Result<Self> {
+        Self::start_in(&Place::Here, station, url, name, flags)
+    }
+
+    /// As [`Viewer::start_at`], somewhere else.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_in(
+        place: &Place,
+        station: &Standalone,
+        url: &str,
+        name: &str,
+        flags: &[&str],
+    ) -> Result<Self> {
         let [out, stats, ready] =
             ["mp4", "stats.json", "ready.json"].map(|end| station.file(&format!("{name}.{end}")));
         let files = [
@@ -54,13 +73,14 @@ impl Viewer {
             ("--stats-json", &stats),
             ("--ready-json", &ready),
         ];
-        let mut args = vec!["watch".to_owned(), url.to_owned()];
+        let mut command = place.command(process::program()?);
+        command.args(["watch", url]);
         for (flag, file) in files {
-            args.extend([flag.to_owned(), file.display().to_string()]);
+            command.arg(flag).arg(file);
         }
-        args.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        command.args(flags);
         Ok(Self {
-            process: Process::livestation(station.folder(), name, &args)?,
+            process: Process::start(station.folder(), name, &mut command)?,
             name: name.to_owned(),
             out,
             stats,
@@ -95,6 +115,14 @@ impl Viewer {
     /// When there are none.
     pub fn figures(&self) -> Result<Figures> {
         Ok(serde_json::from_slice(&std::fs::read(&self.stats)?)?)
+    }
+
+    /// When it last wrote them.
+    ///
+    /// # Errors
+    /// When there are none.
+    pub fn renewed(&self) -> Result<SystemTime> {
+        Ok(std::fs::metadata(&self.stats)?.modified()?)
     }
 
     /// The port it sends from.
