@@ -136,6 +136,28 @@ pub fn compare(sent: &Media, came: &Media) -> Result<Had> {
     Ok(sent.video.len() - pictures.len()..sent.video.len())
 }
 
+/// Whether all that came was sent, in this order; some may be missing.
+///
+/// # Errors
+/// The first packet that was not.
+pub fn only(sent: &Media, came: &Media) -> Result<()> {
+    ensure!(
+        !came.video.is_empty() && !came.audio.is_empty(),
+        "nothing came"
+    );
+    among(&sent.video, &came.video).context("pictures")?;
+    among(&sent.audio, &came.audio).context("sounds")
+}
+
+fn among(sent: &[Packet], came: &[Packet]) -> Result<()> {
+    let mut left = sent.iter();
+    for (index, packet) in came.iter().enumerate() {
+        let found = left.any(|sent| sent.size == packet.size && sent.hash == packet.hash);
+        ensure!(found, "packet {index} is nobody's: {packet:?}");
+    }
+    Ok(())
+}
+
 /// The packets sent last, as many as came.
 fn tail<'a>(sent: &'a [Packet], came: &[Packet]) -> Result<&'a [Packet]> {
     match sent.len().checked_sub(came.len()) {
@@ -245,6 +267,28 @@ mod tests {
         assert_eq!(compare(&sent, &came)?, 60..150);
         came.audio.drain(..10);
         assert!(compare(&sent, &came).is_err(), "sound begins too late");
+        Ok(())
+    }
+
+    #[tokio::test]
+    async fn what_has_a_gap_passes_as_part_and_what_is_false_does_not() -> Result<()> {
+        let (_folder, sent, came) = pair().await?;
+        only(&sent, &came)?;
+        let damaged = |damage: &dyn Fn(&mut Media)| {
+            let mut damaged = came.clone();
+            damage(&mut damaged);
+            only(&sent, &damaged)
+        };
+        damaged(&|media| drop(media.video.drain(40..90)))?;
+        let refused = |what: &str, damage| assert!(damaged(damage).is_err(), "{what}");
+        refused("another byte", &|media| media.video[40].hash.push('0'));
+        refused("a picture twice", &|media| {
+            media.video.insert(40, media.video[40].clone());
+        });
+        refused("pictures in another order", &|media| {
+            media.video.swap(40, 41)
+        });
+        refused("nothing", &|media| media.video.clear());
         Ok(())
     }
 

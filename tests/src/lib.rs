@@ -15,6 +15,7 @@ pub mod place;
 pub mod process;
 pub mod scenario;
 pub mod stage;
+pub mod stalls;
 pub mod station;
 pub mod swarm;
 pub mod viewer;
