@@ -6,6 +6,7 @@ pub mod carried;
 pub mod cost;
 pub mod exact;
 pub mod load;
+pub mod lossy;
 pub mod soak;
 pub mod vanish;
 

@@ -9,15 +9,20 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     broadcast::{Broadcast, Clip, Content},
+    exact::{self, Media},
     kernel::Meter,
+    network::Network,
+    place::Place,
     process::Process,
-    scenario::{Row, carried::judge},
+    scenario::Row,
+    stalls::Stalls,
     station::Standalone,
     viewer::Viewer,
+    weather::{Counters, Weather},
 };
 
 /// From the broadcaster's end until every viewer has played all: the play-out delay twice.
@@ -30,6 +35,10 @@ const LEAD: Duration = Duration::from_secs(4);
 const SETTLES: Duration = Duration::from_secs(8);
 /// From one arrival to the next.
 const SPACING: Duration = Duration::from_millis(700);
+/// The station's machine is `9.0.0.1`, viewers' are from here on.
+const FIRST_VIEWER: usize = 11;
+/// Viewers are looked at so often; they renew their figures every second.
+const LOOKS: Duration = Duration::from_millis(250);
 /// A relay has at least so many children in one stripe.
 const CHILDREN: usize = 3;
 /// A service of ours is up within this.
@@ -45,6 +54,8 @@ pub struct Cast {
     /// So many seeders are processes of their own, of three stream rates each; with none
     /// the station seeds.
     pub seeders: usize,
+    /// The station and each viewer are on machines of their own, with this between them.
+    pub weather: Option<Weather>,
     /// The story takes so long.
     pub lasts: Duration,
 }
@@ -62,6 +73,9 @@ pub struct Stage {
     meter: Option<Meter>,
     struck: Option<Struck>,
     gone: Vec<usize>,
+    /// Of the viewers, since the story began.
+    stalls: Vec<Stalls>,
+    network: Option<Network>,
     _folder: tempfile::TempDir,
 }
 
@@ -88,6 +102,8 @@ pub struct Aftermath {
     pub stream_bps: f64,
     /// Bytes that the seeders sent since, by the kernel, in stream rates.
     pub seeder_rates: Option<f64>,
+    /// What the weather did, from the first arrival on.
+    pub weather: Option<Counters>,
     /// Of each survivor.
     pub survivors: Vec<Survivor>,
 }
@@ -99,14 +115,20 @@ pub struct Survivor {
     pub name: String,
     pub stalls: u64,
     pub stall_ms: u64,
+    /// Of those; two that cannot be told apart count as one.
+    pub longest_stall_ms: u64,
+    pub startup_ms: Option<u64>,
     /// Over the last 60 s.
     pub lag_p95_ms: Option<u64>,
     /// What is not exact about its output.
     pub inexact: Option<String>,
+    /// What is in its output that was not sent, or not in this order.
+    pub foreign: Option<String>,
 }
 
 impl Stage {
-    /// Starts everything and waits until all viewers have watched for a while.
+    /// Starts everything and waits until all viewers have watched for a while; in weather,
+    /// until they have had time to.
     ///
     /// # Errors
     /// When something does not run.
@@ -116,10 +138,17 @@ impl Stage {
         let seconds = (LEAD + arriving + SETTLES + cast.lasts + PLAYED_OUT).as_secs();
         let clip = Clip::encode(folder.path(), Content::new(u32::try_from(seconds)?)).await?;
         let cap = format!("{}kbps", (clip.bps * 3.0 / 1000.0).round());
+        let apart = cast.tracker || cast.seeders > 0;
+        ensure!(
+            cast.weather.is_none() || !apart,
+            "all of the station is on one machine"
+        );
+        let mut network = cast.weather.map(Network::with_weather).transpose()?;
+        let place = place(network.as_mut(), "station", 1)?;
         let ports = Ports::find(cast.seeders)?;
         let flags = ports.station(&cast, &cap);
         let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-        let station = Standalone::start(&flags).await?;
+        let station = Standalone::start_at(place, &flags).await?;
         let mut tracker = None;
         if cast.tracker {
             tracker = Some(Part::start(&station, "tracker", ports.tracker(), None).await?);
@@ -129,7 +158,11 @@ impl Stage {
             let (args, udp) = ports.seeder(at, &cap);
             seeders.push(Part::start(&station, &format!("seeder-{at}"), args, Some(udp)).await?);
         }
-        let meter = Meter::start().await.ok();
+        let mut meter = None;
+        if network.is_none() {
+            // It counts what goes over loopback.
+            meter = Meter::start().await.ok();
+        }
         let broadcast = Broadcast::replay(&station, &clip)?;
         sleep(LEAD).await;
         let mut stage = Self {
@@ -142,14 +175,18 @@ impl Stage {
             meter,
             struck: None,
             gone: Vec::new(),
+            stalls: Vec::new(),
+            network,
             _folder: folder,
         };
         for _ in 0..cast.viewers {
             stage.enter()?;
             sleep(SPACING).await;
         }
-        for viewer in &mut stage.viewers {
-            viewer.plays(PLAYS).await?;
+        if stage.network.is_none() {
+            for viewer in &mut stage.viewers {
+                viewer.plays(PLAYS).await?;
+            }
         }
         sleep(SETTLES).await;
         Ok(stage)
@@ -161,7 +198,10 @@ impl Stage {
     /// When it cannot be started.
     pub fn enter(&mut self) -> Result<&mut Viewer> {
         let name = format!("viewer-{}", self.viewers.len() + 1);
-        let viewer = Viewer::start(&self.station, &name, &["--upload-max", "5Mbps"])?;
+        let host = u8::try_from(FIRST_VIEWER + self.viewers.len())?;
+        let place = place(self.network.as_mut(), &name, host)?;
+        let (url, flags) = (&self.station.ready.watch, ["--upload-max", "5Mbps"]);
+        let viewer = Viewer::start_in(&place, &self.station, url, &name, &flags)?;
         self.viewers.push(viewer);
         self.viewers.last_mut().context("one has come")
     }
@@ -171,7 +211,12 @@ impl Stage {
     /// # Errors
     /// When a viewer has no figures.
     pub async fn story_begins(&mut self) -> Result<()> {
-        let stalls = |viewer: &Viewer| Ok::<_, anyhow::Error>(viewer.figures()?.stalls);
+        // Who has not begun in this weather has not stood yet.
+        let patient = self.network.is_some();
+        let stalls = |viewer: &Viewer| match viewer.figures() {
+            Err(_) if patient => Ok(0),
+            figures => Ok(figures?.stalls),
+        };
         self.struck = Some(Struck {
             at: Instant::now(),
             stalls: self.viewers.iter().map(stalls).collect::<Result<_>>()?,
@@ -181,9 +226,10 @@ impl Stage {
     }
 
     /// Waits until so long after the beginning of the story.
-    pub async fn until(&self, after: Duration) {
+    pub async fn until(&mut self, after: Duration) {
         if let Some(struck) = &self.struck {
-            tokio::time::sleep_until(struck.at + after).await;
+            let watch = watch(&self.viewers, &mut self.stalls);
+            let _ = timeout_at(struck.at + after, watch).await;
         }
     }
 
@@ -260,8 +306,17 @@ impl Stage {
         let struck = self.struck.take().context("no story")?;
         let spent = struck.at.elapsed().as_secs_f64();
         let sent = self.seeders_sent().await?.zip(struck.seeders_sent);
-        self.broadcast.ends().await?;
-        sleep(PLAYED_OUT).await;
+        let broadcast = &mut self.broadcast;
+        let played = async {
+            broadcast.ends().await?;
+            sleep(PLAYED_OUT).await;
+            Ok::<_, anyhow::Error>(())
+        };
+        tokio::select! {
+            played = played => played?,
+            () = watch(&self.viewers, &mut self.stalls) => {}
+        }
+        let weather = self.network.take().map(Network::ends).transpose()?;
         for at in &self.gone {
             // Whoever was stopped is of no more use either; whoever was killed is gone.
             let _ = self.viewers[*at].process.signal("KILL").await;
@@ -273,15 +328,18 @@ impl Stage {
             }
             let figures = viewer.stop().await?;
             let before = struck.stalls.get(at).copied().unwrap_or(0);
+            let seen = self.stalls.get_mut(at).context("everyone was seen")?;
+            seen.see(&figures);
+            let (inexact, foreign) = judge(viewer, &self.clip.media).await;
             survivors.push(Survivor {
                 name: viewer.name.clone(),
                 stalls: figures.stalls - before,
                 stall_ms: figures.stall_ms,
+                longest_stall_ms: seen.longest_ms,
+                startup_ms: figures.startup_ms,
                 lag_p95_ms: figures.lag_ms.p95,
-                inexact: judge(viewer, &self.clip, false)
-                    .await
-                    .err()
-                    .map(|error| format!("{error:#}")),
+                inexact,
+                foreign,
             });
         }
         let bytes = self.clip.bps / 8.0 * spent;
@@ -290,6 +348,7 @@ impl Stage {
         Ok(Aftermath {
             stream_bps: self.clip.bps,
             seeder_rates: sent.map(|(after, before)| (after - before) as f64 / bytes),
+            weather: weather.flatten(),
             survivors,
         })
     }
@@ -307,6 +366,40 @@ impl Stage {
             sum += meter.sent(port).await.context("the counters")?;
         }
         Ok(Some(sum))
+    }
+}
+
+/// A machine of the network, if there is one.
+fn place(network: Option<&mut Network>, name: &str, host: u8) -> Result<Place> {
+    network.map_or(Ok(Place::Here), |network| {
+        Ok(Place::On(network.open(name, host)?))
+    })
+}
+
+/// Looks at all viewers again and again, as long as it is let.
+async fn watch(viewers: &[Viewer], stalls: &mut Vec<Stalls>) {
+    stalls.resize_with(viewers.len(), Stalls::default);
+    loop {
+        for (viewer, stalls) in viewers.iter().zip(stalls.iter_mut()) {
+            // Who has just come has no figures yet.
+            let _ = stalls.look(viewer);
+        }
+        sleep(LOOKS).await;
+    }
+}
+
+/// What is not exact about a viewer's output, and what is foreign to the broadcast.
+async fn judge(viewer: &Viewer, sent: &Media) -> (Option<String>, Option<String>) {
+    let wrong = |judged: Result<()>| judged.err().map(|error| format!("{error:#}"));
+    match Media::of(&viewer.out).await.context("its output") {
+        Ok(came) => (
+            wrong(exact::compare(sent, &came).map(drop)),
+            wrong(exact::only(sent, &came)),
+        ),
+        Err(error) => {
+            let why = format!("{error:#}");
+            (Some(why.clone()), Some(why))
+        }
     }
 }
 
@@ -442,15 +535,15 @@ impl Ports {
 }
 
 impl Aftermath {
-    /// The longest that any survivor stood.
+    /// The longest that any survivor stood at once.
     #[must_use]
     pub fn longest_stall_ms(&self) -> u64 {
-        let stood = self.survivors.iter().map(|one| one.stall_ms);
+        let stood = self.survivors.iter().map(|one| one.longest_stall_ms);
         stood.max().unwrap_or(0)
     }
 
-    /// The figures beside what the project promises. With `stall_ms`, each may stand once
-    /// for so long, and what is played then has a gap.
+    /// The figures beside what the project promises. With `stall_ms`, each may stand for so
+    /// long at once, and what is played then has gaps, but nothing that was not sent.
     #[must_use]
     pub fn rows(&self, stall_ms: Option<u64>) -> Vec<Row> {
         let total =
@@ -486,6 +579,13 @@ impl Aftermath {
                     most as f64,
                     "ms",
                 ));
+                let foreign = total(&|one| u64::from(one.foreign.is_some()));
+                rows.push(Row::at_most(
+                    "outputs with what was not sent",
+                    foreign,
+                    0.0,
+                    "",
+                ));
             }
         }
         rows.push(Row::at_most("lag p95, worst survivor", lag, 2000.0, "ms"));
@@ -494,6 +594,38 @@ impl Aftermath {
             self.seeder_rates,
             "stream rates",
         ));
+        rows.extend(self.weather.iter().flat_map(|weather| self.under(weather)));
         rows
+    }
+
+    /// What only weather makes interesting.
+    fn under(&self, weather: &Counters) -> [Row; 5] {
+        let most = |of: &dyn Fn(&Survivor) -> Option<u64>| {
+            let all = self.survivors.iter().filter_map(of);
+            all.max().map(|most| most as f64)
+        };
+        let Counters {
+            forwarded,
+            lost,
+            no_room,
+        } = weather;
+        let part = *lost as f64 / (lost + forwarded).max(1) as f64;
+        let never = self.survivors.iter().filter(|one| one.startup_ms.is_none());
+        let never = Some(never.count() as f64);
+        [
+            Row::at_most("viewers that never played", never, 0.0, ""),
+            Row::only(
+                "stood in all, worst survivor",
+                most(&|one| Some(one.stall_ms)),
+                "ms",
+            ),
+            Row::only(
+                "start-up, worst survivor",
+                most(&|one| one.startup_ms),
+                "ms",
+            ),
+            Row::only("frames that the weather took", Some(part * 100.0), "%"),
+            Row::only("frames without room", Some(*no_room as f64), ""),
+        ]
     }
 }

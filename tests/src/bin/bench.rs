@@ -1,6 +1,7 @@
 //! The measurements behind `bench/RESULTS.md`: `bench/run [exact] [carried] [swarm] [cost]
-//! [kill3] [stop3] [kill6] [tracker] [seeder] [seeders]`, all without a name, and `soak`, which
-//! takes half an hour. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
+//! [kill3] [stop3] [kill6] [tracker] [seeder] [seeders]`, all without a name; `soak`, which
+//! takes half an hour; and `loss2 loss5 loss20`, with everyone on a machine of their own in a
+//! network with weather, as root. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
 
 use std::{
     fmt::Write as _,
@@ -12,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::json;
-use tests::scenario::{Row, apart, carried, cost, exact, load, soak, vanish};
+use tests::scenario::{Row, apart, carried, cost, exact, load, lossy, soak, vanish};
 
 const ALL: [&str; 10] = [
     "exact", "carried", "swarm", "cost", "kill3", "stop3", "kill6", "tracker", "seeder", "seeders",
@@ -107,8 +108,16 @@ async fn measure(name: &str) -> Result<()> {
             let report = soak::run(lasts / 4, lasts - lasts / 4).await?;
             show(name, &report.rows(), &report)
         }
-        _ => bail!("there is {} and soak", ALL.join(", ")),
+        "loss2" => lost(name, lossy::Plan::minute(0.02, 0, 0), None).await,
+        "loss5" => lost(name, lossy::Plan::minute(0.05, 50, 30), None).await,
+        "loss20" => lost(name, lossy::Plan::minute(0.2, 0, 0), Some(4000)).await,
+        _ => bail!("there is {}, soak, loss2, loss5, loss20", ALL.join(", ")),
     }
+}
+
+async fn lost(name: &str, plan: lossy::Plan, stall_ms: Option<u64>) -> Result<()> {
+    let report = lossy::run(plan).await?;
+    show(name, &report.rows(stall_ms), &report)
 }
 
 fn tracker_rows(report: &apart::TrackerReport) -> Vec<Row> {

@@ -37,6 +37,7 @@ pub async fn tracker(away: Duration, after: Duration) -> Result<TrackerReport> {
         viewers: 12,
         tracker: true,
         seeders: 0,
+        weather: None,
         lasts: away + after,
     })
     .await?;
@@ -90,6 +91,7 @@ pub async fn seeder(seeders: usize, away: Option<Duration>, after: Duration) -> 
         viewers: 12,
         tracker: false,
         seeders,
+        weather: None,
         lasts: after,
     })
     .await?;

@@ -229,7 +229,7 @@ fn saved(seeder: Option<u64>, played: u64) -> Option<f64> {
     seeder.map(|sent| 1.0 - sent as f64 / played.max(1) as f64)
 }
 
-pub(crate) async fn judge(viewer: &Viewer, clip: &Clip, decode: bool) -> Result<()> {
+async fn judge(viewer: &Viewer, clip: &Clip, decode: bool) -> Result<()> {
     if decode {
         exact::decodes(&viewer.out).await?;
     }

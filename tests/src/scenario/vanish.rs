@@ -30,6 +30,7 @@ pub async fn run(plan: Plan) -> Result<Aftermath> {
         viewers: plan.viewers,
         tracker: false,
         seeders: 0,
+        weather: None,
         lasts: plan.after,
     })
     .await?;
