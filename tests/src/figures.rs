@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// What a viewer writes into `--stats-json`.
 #[derive(Clone, Debug, Deserialize)]
@@ -40,7 +40,7 @@ pub struct Generations {
 }
 
 /// From whom.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the contract's")]
 pub struct Received {
     pub seeder: Kinds,
@@ -48,7 +48,7 @@ pub struct Received {
 }
 
 /// Bytes by kind.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names are the contract's")]
 pub struct Kinds {
     pub media: u64,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::{
     broadcast::{Broadcast, Clip, Content},
     exact::{self, Media},
+    figures::Received,
     kernel::Meter,
     network::Network,
     place::Place,
@@ -120,6 +121,7 @@ pub struct Survivor {
     pub startup_ms: Option<u64>,
     /// Over the last 60 s.
     pub lag_p95_ms: Option<u64>,
+    pub received: Received,
     /// What is not exact about its output.
     pub inexact: Option<String>,
     /// What is in its output that was not sent, or not in this order.
@@ -330,7 +332,10 @@ impl Stage {
             let before = struck.stalls.get(at).copied().unwrap_or(0);
             let seen = self.stalls.get_mut(at).context("everyone was seen")?;
             seen.see(&figures);
-            let (inexact, foreign) = judge(viewer, &self.clip.media).await;
+            let (inexact, foreign) = match figures.startup_ms {
+                Some(_) => judge(viewer, &self.clip.media).await,
+                None => (Some("it never played".to_owned()), None),
+            };
             survivors.push(Survivor {
                 name: viewer.name.clone(),
                 stalls: figures.stalls - before,
@@ -338,6 +343,7 @@ impl Stage {
                 longest_stall_ms: seen.longest_ms,
                 startup_ms: figures.startup_ms,
                 lag_p95_ms: figures.lag_ms.p95,
+                received: figures.received,
                 inexact,
                 foreign,
             });
