@@ -5,6 +5,7 @@ pub mod apart;
 pub mod carried;
 pub mod cost;
 pub mod exact;
+pub mod ill;
 pub mod load;
 pub mod lossy;
 pub mod soak;

@@ -2,29 +2,29 @@
 //! vanish, the tracker or a seeder dies and comes back. A scenario tells the story; what
 //! became of the viewers is told a minute later.
 
-use std::{
-    net::{SocketAddr, TcpListener, UdpSocket},
-    time::Duration,
-};
+mod aftermath;
+mod parts;
+
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use serde::Serialize;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
     broadcast::{Broadcast, Clip, Content},
     exact::{self, Media},
-    figures::Received,
     kernel::Meter,
     network::Network,
     place::Place,
-    process::Process,
-    scenario::Row,
+    process::{self, Process},
     stalls::Stalls,
     station::Standalone,
     viewer::Viewer,
-    weather::{Counters, Weather},
+    weather::Weather,
 };
+
+pub use aftermath::{Aftermath, Survivor};
+use parts::{Part, Ports};
 
 /// From the broadcaster's end until every viewer has played all: the play-out delay twice.
 const PLAYED_OUT: Duration = Duration::from_secs(4);
@@ -42,14 +42,16 @@ const FIRST_VIEWER: usize = 11;
 const LOOKS: Duration = Duration::from_millis(250);
 /// A relay has at least so many children in one stripe.
 const CHILDREN: usize = 3;
-/// A service of ours is up within this.
-const STARTS: Duration = Duration::from_secs(10);
 
 /// Who is on.
 #[derive(Clone, Copy, Debug)]
 pub struct Cast {
-    /// Viewers, of 5 Mbit/s each.
+    /// Viewers, whoever means ill among them.
     pub viewers: usize,
+    /// What each may upload.
+    pub upload: &'static str,
+    /// So many of them mean ill, in this way.
+    pub ill: Option<(usize, Ill)>,
     /// The tracker is a process of its own.
     pub tracker: bool,
     /// So many seeders are processes of their own, of three stream rates each; with none
@@ -59,6 +61,31 @@ pub struct Cast {
     pub weather: Option<Weather>,
     /// The story takes so long.
     pub lasts: Duration,
+}
+
+impl Cast {
+    /// A dozen of 5 Mbit/s each who all mean well, and a station in one process.
+    #[must_use]
+    pub fn dozen(lasts: Duration) -> Self {
+        Self {
+            viewers: 12,
+            upload: "5Mbps",
+            ill: None,
+            tracker: false,
+            seeders: 0,
+            weather: None,
+            lasts,
+        }
+    }
+}
+
+/// How a viewer means ill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ill {
+    /// It alters every tenth piece, and comes back under a new name when it is cut.
+    Forges,
+    /// It takes children and sends them nothing.
+    Rides,
 }
 
 /// The running swarm.
@@ -74,6 +101,9 @@ pub struct Stage {
     meter: Option<Meter>,
     struck: Option<Struck>,
     gone: Vec<usize>,
+    upload: &'static str,
+    /// Who means ill, and what it says of itself.
+    ill: Vec<(Process, PathBuf)>,
     /// Of the viewers, since the story began.
     stalls: Vec<Stalls>,
     network: Option<Network>,
@@ -84,48 +114,9 @@ pub struct Stage {
 struct Struck {
     at: Instant,
     stalls: Vec<u64>,
+    /// Generations played and skipped.
+    generations: Vec<(u64, u64)>,
     seeders_sent: Option<u64>,
-}
-
-/// A service in a process of its own, which can die and come back under the same addresses.
-struct Part {
-    name: String,
-    args: Vec<String>,
-    udp: Option<u16>,
-    process: Process,
-    starts: usize,
-}
-
-/// What became of the viewers.
-#[derive(Debug, Serialize)]
-pub struct Aftermath {
-    /// Media bits a second.
-    pub stream_bps: f64,
-    /// Bytes that the seeders sent since, by the kernel, in stream rates.
-    pub seeder_rates: Option<f64>,
-    /// What the weather did, from the first arrival on.
-    pub weather: Option<Counters>,
-    /// Of each survivor.
-    pub survivors: Vec<Survivor>,
-}
-
-/// One who stayed.
-#[derive(Debug, Serialize)]
-#[expect(missing_docs, reason = "the names are the contract's, or say it")]
-pub struct Survivor {
-    pub name: String,
-    pub stalls: u64,
-    pub stall_ms: u64,
-    /// Of those; two that cannot be told apart count as one.
-    pub longest_stall_ms: u64,
-    pub startup_ms: Option<u64>,
-    /// Over the last 60 s.
-    pub lag_p95_ms: Option<u64>,
-    pub received: Received,
-    /// What is not exact about its output.
-    pub inexact: Option<String>,
-    /// What is in its output that was not sent, or not in this order.
-    pub foreign: Option<String>,
 }
 
 impl Stage {
@@ -177,12 +168,22 @@ impl Stage {
             meter,
             struck: None,
             gone: Vec::new(),
+            upload: cast.upload,
+            ill: Vec::new(),
             stalls: Vec::new(),
             network,
             _folder: folder,
         };
-        for _ in 0..cast.viewers {
-            stage.enter()?;
+        for at in 0..cast.viewers {
+            match cast.ill {
+                // Evenly among the others.
+                Some((count, how))
+                    if (at + 1) * count / cast.viewers > at * count / cast.viewers =>
+                {
+                    stage.enter_ill(how)?;
+                }
+                _ => drop(stage.enter()?),
+            }
             sleep(SPACING).await;
         }
         if stage.network.is_none() {
@@ -202,10 +203,24 @@ impl Stage {
         let name = format!("viewer-{}", self.viewers.len() + 1);
         let host = u8::try_from(FIRST_VIEWER + self.viewers.len())?;
         let place = place(self.network.as_mut(), &name, host)?;
-        let (url, flags) = (&self.station.ready.watch, ["--upload-max", "5Mbps"]);
+        let (url, flags) = (&self.station.ready.watch, ["--upload-max", self.upload]);
         let viewer = Viewer::start_in(&place, &self.station, url, &name, &flags)?;
         self.viewers.push(viewer);
         self.viewers.last_mut().context("one has come")
+    }
+
+    fn enter_ill(&mut self, how: Ill) -> Result<()> {
+        let name = format!("ill-{}", self.ill.len() + 1);
+        let told = self.station.file(&format!("{name}.jsonl"));
+        let mut command = tokio::process::Command::new(process::built("liar")?);
+        command.arg(&self.station.ready.watch).arg(&told);
+        command.args([
+            self.upload,
+            if how == Ill::Forges { "forge" } else { "ride" },
+        ]);
+        let process = Process::start(self.station.folder(), &name, &mut command)?;
+        self.ill.push((process, told));
+        Ok(())
     }
 
     /// From here on stalls count, and what seeders send.
@@ -219,8 +234,13 @@ impl Stage {
             Err(_) if patient => Ok(0),
             figures => Ok(figures?.stalls),
         };
+        let generations = self.viewers.iter().map(|viewer| {
+            let of = viewer.figures().map(|figures| figures.generations);
+            of.map_or((0, 0), |of| (of.played, of.skipped))
+        });
         self.struck = Some(Struck {
             at: Instant::now(),
+            generations: generations.collect(),
             stalls: self.viewers.iter().map(stalls).collect::<Result<_>>()?,
             seeders_sent: self.seeders_sent().await?,
         });
@@ -323,6 +343,11 @@ impl Stage {
             // Whoever was stopped is of no more use either; whoever was killed is gone.
             let _ = self.viewers[*at].process.signal("KILL").await;
         }
+        let mut names = Vec::new();
+        for (process, told) in &mut self.ill {
+            process.stop(Duration::from_secs(3)).await?;
+            names.extend(names_in(told)?);
+        }
         let mut survivors = Vec::new();
         for (at, viewer) in self.viewers.iter_mut().enumerate() {
             if self.gone.contains(&at) {
@@ -336,8 +361,18 @@ impl Stage {
                 Some(_) => judge(viewer, &self.clip.media).await,
                 None => (Some("it never played".to_owned()), None),
             };
+            let (played, skipped) = struck.generations.get(at).copied().unwrap_or_default();
+            let played = figures.generations.played - played;
+            let skipped = figures.generations.skipped - skipped;
             survivors.push(Survivor {
                 name: viewer.name.clone(),
+                continuity: played as f64 / (played + skipped).max(1) as f64,
+                rejected: figures.rejected_pieces,
+                wronged: figures
+                    .cut
+                    .into_iter()
+                    .filter(|cut| !names.contains(cut))
+                    .collect(),
                 stalls: figures.stalls - before,
                 stall_ms: figures.stall_ms,
                 longest_stall_ms: seen.longest_ms,
@@ -409,229 +444,13 @@ async fn judge(viewer: &Viewer, sent: &Media) -> (Option<String>, Option<String>
     }
 }
 
-impl Part {
-    async fn start(
-        station: &Standalone,
-        name: &str,
-        args: Vec<String>,
-        udp: Option<u16>,
-    ) -> Result<Self> {
-        let process = Self::run(station, name, &args, 0).await?;
-        Ok(Self {
-            name: name.to_owned(),
-            args,
-            udp,
-            process,
-            starts: 1,
-        })
-    }
-
-    async fn run(
-        station: &Standalone,
-        name: &str,
-        args: &[String],
-        start: usize,
-    ) -> Result<Process> {
-        let name = format!("{name}-{start}");
-        let ready = station.file(&format!("{name}.ready.json"));
-        let mut args = args.to_vec();
-        args.extend(["--ready-json".to_owned(), ready.display().to_string()]);
-        let mut process = Process::livestation(station.folder(), &name, &args)?;
-        let _: serde_json::Value = process.json(&ready, STARTS, |_| true).await?;
-        Ok(process)
-    }
-
-    async fn die(&mut self) -> Result<()> {
-        self.process.signal("KILL").await?;
-        self.process.wait(Duration::from_secs(2)).await.ok();
-        Ok(())
-    }
-
-    async fn come_back(&mut self, station: &Standalone) -> Result<()> {
-        self.process = Self::run(station, &self.name, &self.args, self.starts).await?;
-        self.starts += 1;
-        Ok(())
-    }
-}
-
-/// Addresses of what is apart, so that it comes back where it was.
-struct Ports {
-    accounts: SocketAddr,
-    tracker_grpc: SocketAddr,
-    tracker_http: SocketAddr,
-    /// gRPC, UDP, HTTP.
-    seeders: Vec<[SocketAddr; 3]>,
-}
-
-impl Ports {
-    fn find(seeders: usize) -> Result<Self> {
-        // All are held while more are looked for, so that no two are the same.
-        let mut held = Vec::new();
-        let mut tcp = || {
-            let listener = TcpListener::bind("127.0.0.1:0")?;
-            let address = listener.local_addr()?;
-            held.push(listener);
-            Ok::<_, std::io::Error>(address)
-        };
-        let (accounts, tracker_grpc, tracker_http) = (tcp()?, tcp()?, tcp()?);
-        let mut triples = Vec::new();
-        for _ in 0..seeders {
-            let udp = UdpSocket::bind("127.0.0.1:0")?.local_addr()?;
-            triples.push([tcp()?, udp, tcp()?]);
-        }
-        Ok(Self {
-            accounts,
-            tracker_grpc,
-            tracker_http,
-            seeders: triples,
-        })
-    }
-
-    fn station(&self, cast: &Cast, cap: &str) -> Vec<String> {
-        let mut flags = vec!["--seeder-upload-max".to_owned(), cap.to_owned()];
-        if cast.tracker || cast.seeders > 0 {
-            flags.extend(["--accounts-grpc".to_owned(), self.accounts.to_string()]);
-        }
-        if cast.tracker {
-            let grpc = format!("http://{}", self.tracker_grpc);
-            let http = format!("http://{}", self.tracker_http);
-            flags.extend(["--tracker".to_owned(), grpc]);
-            flags.extend(["--tracker-public".to_owned(), http]);
-        } else if cast.seeders > 0 {
-            flags.extend(["--tracker-grpc".to_owned(), self.tracker_grpc.to_string()]);
-        }
-        for [grpc, ..] in &self.seeders {
-            flags.extend(["--seeder".to_owned(), format!("http://{grpc}")]);
-        }
-        flags
-    }
-
-    fn tracker(&self) -> Vec<String> {
-        [
-            "tracker".to_owned(),
-            "--accounts".to_owned(),
-            format!("http://{}", self.accounts),
-            "--grpc".to_owned(),
-            self.tracker_grpc.to_string(),
-            "--http".to_owned(),
-            self.tracker_http.to_string(),
-        ]
-        .to_vec()
-    }
-
-    fn seeder(&self, at: usize, cap: &str) -> (Vec<String>, u16) {
-        let [grpc, udp, http] = self.seeders[at];
-        let args = [
-            "seeder".to_owned(),
-            "--accounts".to_owned(),
-            format!("http://{}", self.accounts),
-            "--tracker".to_owned(),
-            format!("http://{}", self.tracker_grpc),
-            "--grpc".to_owned(),
-            grpc.to_string(),
-            "--udp".to_owned(),
-            udp.to_string(),
-            "--http".to_owned(),
-            http.to_string(),
-            "--upload-max".to_owned(),
-            cap.to_owned(),
-        ];
-        (args.to_vec(), udp.port())
-    }
-}
-
-impl Aftermath {
-    /// The longest that any survivor stood at once.
-    #[must_use]
-    pub fn longest_stall_ms(&self) -> u64 {
-        let stood = self.survivors.iter().map(|one| one.longest_stall_ms);
-        stood.max().unwrap_or(0)
-    }
-
-    /// The figures beside what the project promises. With `stall_ms`, each may stand for so
-    /// long at once, and what is played then has gaps, but nothing that was not sent.
-    #[must_use]
-    pub fn rows(&self, stall_ms: Option<u64>) -> Vec<Row> {
-        let total =
-            |of: &dyn Fn(&Survivor) -> u64| Some(self.survivors.iter().map(of).sum::<u64>() as f64);
-        let lag = self.survivors.iter().filter_map(|one| one.lag_p95_ms).max();
-        let lag = lag.map(|ms| ms as f64);
-        let mut rows = vec![Row::only(
-            "survivors",
-            Some(self.survivors.len() as f64),
-            "",
-        )];
-        match stall_ms {
-            None => {
-                let inexact = total(&|one| u64::from(one.inexact.is_some()));
-                rows.push(Row::at_most(
-                    "stalls, all survivors",
-                    total(&|one| one.stalls),
-                    0.0,
-                    "",
-                ));
-                rows.push(Row::at_most("outputs that are not exact", inexact, 0.0, ""));
-            }
-            Some(most) => {
-                let longest = Some(self.longest_stall_ms() as f64);
-                rows.push(Row::only(
-                    "stalls, all survivors",
-                    total(&|one| one.stalls),
-                    "",
-                ));
-                rows.push(Row::at_most(
-                    "longest stall of any survivor",
-                    longest,
-                    most as f64,
-                    "ms",
-                ));
-                let foreign = total(&|one| u64::from(one.foreign.is_some()));
-                rows.push(Row::at_most(
-                    "outputs with what was not sent",
-                    foreign,
-                    0.0,
-                    "",
-                ));
-            }
-        }
-        rows.push(Row::at_most("lag p95, worst survivor", lag, 2000.0, "ms"));
-        rows.push(Row::only(
-            "seeders, since",
-            self.seeder_rates,
-            "stream rates",
-        ));
-        rows.extend(self.weather.iter().flat_map(|weather| self.under(weather)));
-        rows
-    }
-
-    /// What only weather makes interesting.
-    fn under(&self, weather: &Counters) -> [Row; 5] {
-        let most = |of: &dyn Fn(&Survivor) -> Option<u64>| {
-            let all = self.survivors.iter().filter_map(of);
-            all.max().map(|most| most as f64)
-        };
-        let Counters {
-            forwarded,
-            lost,
-            no_room,
-        } = weather;
-        let part = *lost as f64 / (lost + forwarded).max(1) as f64;
-        let never = self.survivors.iter().filter(|one| one.startup_ms.is_none());
-        let never = Some(never.count() as f64);
-        [
-            Row::at_most("viewers that never played", never, 0.0, ""),
-            Row::only(
-                "stood in all, worst survivor",
-                most(&|one| Some(one.stall_ms)),
-                "ms",
-            ),
-            Row::only(
-                "start-up, worst survivor",
-                most(&|one| one.startup_ms),
-                "ms",
-            ),
-            Row::only("frames that the weather took", Some(part * 100.0), "%"),
-            Row::only("frames without room", Some(*no_room as f64), ""),
-        ]
-    }
+/// The names that one who means ill has had.
+fn names_in(told: &std::path::Path) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(told)?;
+    let names = text.lines().map(|line| {
+        let life: serde_json::Value = serde_json::from_str(line)?;
+        let name = life["peer"].as_str().context("a life has a name")?;
+        Ok(name.to_owned())
+    });
+    names.collect()
 }

@@ -148,7 +148,12 @@ impl<S: Scheme> Peer<S> {
             Input::Received { from, message } => self.on_message(from, message),
             Input::Malformed(peer) => self.cut(peer),
             Input::Signal { to, payload } => self.on_signal(to, payload),
-            Input::Buffered { peer, bytes } => self.uplink.on_buffered(peer, bytes),
+            Input::Buffered { peer, bytes } => {
+                // What a link says on its way out would count for ever.
+                if self.links.is_up(peer) {
+                    self.uplink.on_buffered(self.now, peer, bytes);
+                }
+            }
             Input::Traffic {
                 peer,
                 sent,

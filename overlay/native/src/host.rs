@@ -90,8 +90,8 @@ pub struct Host {
 /// Stands between the cores and the links: sees, and may change, what is sent. Tests have
 /// one to find out what others do about a peer that lies; no program has.
 pub trait Tap: Send {
-    /// This goes to a peer.
-    fn on_send(&mut self, to: PeerId, message: &mut wire::Message<Signed>);
+    /// This is to go to a peer. Whether it does.
+    fn on_send(&mut self, to: PeerId, message: &mut wire::Message<Signed>) -> bool;
     /// The other end closed the link, or it is lost.
     fn on_down(&mut self, peer: PeerId);
 }
@@ -342,8 +342,9 @@ impl Host {
     /// A piece that finds no room is lost, as it might be on the wire. A peer that does not
     /// read what controls it is of no use.
     fn send(&mut self, now: Instant, to: Key, mut message: wire::Message<Signed>) {
-        if let Some(tap) = &mut self.tap {
-            tap.on_send(to.1, &mut message);
+        let tap = self.tap.as_mut();
+        if tap.is_some_and(|tap| !tap.on_send(to.1, &mut message)) {
+            return;
         }
         let channel = match message.channel() {
             wire::Channel::Reliable => Channel::Control,

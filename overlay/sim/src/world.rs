@@ -27,7 +27,7 @@ const TRACKER_LATENCY: Duration = Duration::from_millis(15);
 /// 241 ms at a round trip of 80 ms, for connectivity checks, DTLS and SCTP).
 const HANDSHAKE_ROUND_TRIPS: u32 = 3;
 /// What a link holds unsent and unacknowledged.
-const SEND_BUFFER: usize = 128 * 1024;
+const SEND_BUFFER: usize = 384 * 1024;
 /// A link that is not up by then is given up.
 const GIVES_UP: Duration = Duration::from_secs(5);
 /// What two ends say before they can talk; what it says really is of no matter here.
@@ -598,7 +598,7 @@ impl World {
         if let Some(host) = self.hosts.get_mut(&from) {
             host.peer.handle(self.now, Input::Buffered { peer, bytes });
         }
-        if let Some(at) = self.network.watch((from, to), bytes >= SEND_BUFFER / 4) {
+        if let Some(at) = self.network.watch((from, to), bytes >= SEND_BUFFER / 12) {
             self.at(at, Event::Drained(from, to));
         }
     }

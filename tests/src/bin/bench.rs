@@ -1,5 +1,5 @@
 //! The measurements behind `bench/RESULTS.md`: `bench/run [exact] [carried] [swarm] [cost]
-//! [kill3] [stop3] [kill6] [tracker] [seeder] [seeders]`, all without a name; `soak`, which
+//! [kill3] [stop3] [kill6] [tracker] [seeder] [seeders] [pollute] [ride]`, all without a name; `soak`, which
 //! takes half an hour; and `loss2 loss5 loss20`, with everyone on a machine of their own in a
 //! network with weather, as root. It prints tables, and writes `bench/out/NAME.json` and `NAME.md`.
 
@@ -13,10 +13,14 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde::Serialize;
 use serde_json::json;
-use tests::scenario::{Row, apart, carried, cost, exact, load, lossy, soak, vanish};
+use tests::{
+    scenario::{Row, apart, carried, cost, exact, ill, load, lossy, soak, vanish},
+    stage::Ill,
+};
 
-const ALL: [&str; 10] = [
+const ALL: [&str; 12] = [
     "exact", "carried", "swarm", "cost", "kill3", "stop3", "kill6", "tracker", "seeder", "seeders",
+    "pollute", "ride",
 ];
 /// After a fault the viewers are watched for so long.
 const AFTER: Duration = Duration::from_secs(60);
@@ -100,6 +104,14 @@ async fn measure(name: &str) -> Result<()> {
         "seeders" => {
             let report = apart::seeder(2, None, AFTER).await?;
             show(name, &report.rows(None), &report)
+        }
+        "pollute" => {
+            let report = ill::run(4, Ill::Forges, AFTER).await?;
+            show(name, &report.rows_among_ill(0.95), &report)
+        }
+        "ride" => {
+            let report = ill::run(6, Ill::Rides, AFTER).await?;
+            show(name, &report.rows_among_ill(0.99), &report)
         }
         "soak" => {
             let seconds = std::env::var("LIVESTATION_SECONDS").ok();

@@ -1,6 +1,7 @@
-//! A viewer that lies, for `tests/clean.rs`: `liar URL FILE`. It alters every tenth piece
-//! it relays, and when somebody has cut it, it comes back under a new name. What it did under
-//! each name, and what came of it, it adds to FILE as a line of JSON. Ends on SIGTERM.
+//! A viewer that means ill: `liar URL FILE [UPLOAD] [forge|ride]`. One that forges alters
+//! every tenth piece it relays, and when somebody has cut it, it comes back under a new name;
+//! one that rides takes children and sends them no pieces. What it did under each name, and
+//! what came of it, it adds to FILE as a line of JSON. Ends on SIGTERM.
 //!
 //! The one rule: it is an ordinary viewer in everything but what its tap does.
 
@@ -27,7 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 /// Enough to be everybody's parent.
-const UPLOAD_BPS: u64 = 60_000_000;
+const UPLOAD: &str = "60Mbps";
 /// Every so many pieces, one is altered.
 const EVERY: u64 = 10;
 /// So long after the first cut it lies on, to those whom it has not lied to.
@@ -43,6 +44,16 @@ const IDLE: Duration = Duration::from_secs(8);
 async fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let (url, file) = args.next().zip(args.next()).context("liar URL FILE")?;
+    let upload = args.next().unwrap_or_else(|| UPLOAD.to_owned());
+    let upload_bps = boot::units::parse_rate(&upload)
+        .map_err(anyhow::Error::msg)?
+        .bps();
+    let rides = args.next().is_some_and(|how| how == "ride");
+    let plan = Plan {
+        url,
+        upload_bps,
+        rides,
+    };
     let mut told = signal(SignalKind::terminate())?;
     let stop = CancellationToken::new();
     let stopped = stop.clone();
@@ -52,9 +63,16 @@ async fn main() -> Result<()> {
     });
     let mut file = OpenOptions::new().create(true).append(true).open(&file)?;
     while !stop.is_cancelled() {
-        writeln!(file, "{}", live(&url, &stop).await?)?;
+        writeln!(file, "{}", live(&plan, &stop).await?)?;
     }
     Ok(())
+}
+
+/// What it is to do.
+struct Plan {
+    url: String,
+    upload_bps: u64,
+    rides: bool,
 }
 
 /// What was done to one child.
@@ -73,16 +91,26 @@ struct Deeds {
 
 struct Lie(Arc<Mutex<Deeds>>);
 
+struct Ride;
+
+impl Tap for Ride {
+    fn on_send(&mut self, _: PeerId, message: &mut Message<Signed>) -> bool {
+        !matches!(message, Message::Piece(_))
+    }
+
+    fn on_down(&mut self, _: PeerId) {}
+}
+
 impl Tap for Lie {
-    fn on_send(&mut self, to: PeerId, message: &mut Message<Signed>) {
+    fn on_send(&mut self, to: PeerId, message: &mut Message<Signed>) -> bool {
         let Message::Piece(piece) = message else {
-            return;
+            return true;
         };
         let mut deeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         deeds.sent += 1;
         let lies = deeds.first_cut.is_none_or(|cut| cut.elapsed() < LIES_ON);
         if !lies || !deeds.sent.is_multiple_of(EVERY) {
-            return;
+            return true;
         }
         let mut bytes = piece.piece.to_vec();
         let at = deeds.sent as usize % bytes.len().max(1);
@@ -96,6 +124,7 @@ impl Tap for Lie {
             cut: None,
         });
         deed.altered += 1;
+        true
     }
 
     fn on_down(&mut self, peer: PeerId) {
@@ -109,25 +138,28 @@ impl Tap for Lie {
 }
 
 /// One name, from joining to leaving.
-async fn live(url: &str, stop: &CancellationToken) -> Result<serde_json::Value> {
-    let address = Address::parse(url)?;
+async fn live(plan: &Plan, stop: &CancellationToken) -> Result<serde_json::Value> {
+    let address = Address::parse(&plan.url)?;
     let ticket = address.ticket().await?;
     let config = Config {
         address,
         udp: None,
-        upload_bps: UPLOAD_BPS,
+        upload_bps: plan.upload_bps,
         began: Instant::now(),
         line: None,
     };
     let (viewer, running) = viewer::open(config, ticket).await?;
     let deeds = Arc::new(Mutex::new(Deeds::default()));
     let leave = CancellationToken::new();
-    let running = running
-        .tapped(Box::new(Lie(deeds.clone())))
-        .run(leave.clone());
+    let tap: Box<dyn Tap> = match plan.rides {
+        true => Box::new(Ride),
+        false => Box::new(Lie(deeds.clone())),
+    };
+    let running = running.tapped(tap).run(leave.clone());
     let began = Instant::now();
     let until_done = async {
-        while !stop.is_cancelled() && !is_over(&deeds, began) {
+        let is_over = || !plan.rides && is_over(&deeds, began);
+        while !stop.is_cancelled() && !is_over() {
             sleep(Duration::from_millis(20)).await;
         }
         leave.cancel();

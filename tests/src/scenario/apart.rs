@@ -34,11 +34,8 @@ pub struct TrackerReport {
 /// When something does not run; what is merely bad is in the report.
 pub async fn tracker(away: Duration, after: Duration) -> Result<TrackerReport> {
     let mut stage = Stage::set(Cast {
-        viewers: 12,
         tracker: true,
-        seeders: 0,
-        weather: None,
-        lasts: away + after,
+        ..Cast::dozen(away + after)
     })
     .await?;
     stage.story_begins().await?;
@@ -88,11 +85,8 @@ pub async fn tracker(away: Duration, after: Duration) -> Result<TrackerReport> {
 pub async fn seeder(seeders: usize, away: Option<Duration>, after: Duration) -> Result<Aftermath> {
     ensure!(seeders > 0, "no seeder to kill");
     let mut stage = Stage::set(Cast {
-        viewers: 12,
-        tracker: false,
         seeders,
-        weather: None,
-        lasts: after,
+        ..Cast::dozen(after)
     })
     .await?;
     stage.story_begins().await?;

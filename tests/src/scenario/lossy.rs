@@ -47,10 +47,8 @@ impl Plan {
 pub async fn run(plan: Plan) -> Result<Aftermath> {
     let mut stage = Stage::set(Cast {
         viewers: plan.viewers,
-        tracker: false,
-        seeders: 0,
         weather: Some(plan.weather),
-        lasts: plan.lasts,
+        ..Cast::dozen(plan.lasts)
     })
     .await?;
     stage.story_begins().await?;

@@ -28,10 +28,7 @@ pub struct Plan {
 pub async fn run(plan: Plan) -> Result<Aftermath> {
     let mut stage = Stage::set(Cast {
         viewers: plan.viewers,
-        tracker: false,
-        seeders: 0,
-        weather: None,
-        lasts: plan.after,
+        ..Cast::dozen(plan.after)
     })
     .await?;
     stage.story_begins().await?;

@@ -147,7 +147,10 @@ impl<S: Scheme> Peer<S> {
         let foreign = epoch != Some(message.epoch);
         if foreign || message.sequence < self.window.floor() {
             self.count_received(from, &message, true);
-            self.on_stale(from);
+            // A parent whose line is slow is late with everything, and means well.
+            if foreign || self.parents.of(message.stripe) != Some(from) {
+                self.on_stale(from);
+            }
             return;
         }
         let generation = self.window.get(message.sequence);
@@ -188,7 +191,7 @@ impl<S: Scheme> Peer<S> {
             self.cut(from);
             return;
         }
-        self.pull.on_piece(from, sequence, stripe);
+        self.pull.on_piece(self.now, from, sequence, stripe);
         let actions = self.parents.on_piece(from, stripe, sequence);
         self.act(actions);
         let piece = message.piece.clone();

@@ -6,8 +6,10 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{clock::WallClock, links::Links, playout::due, window::Window};
 use crate::{Instant, PeerId, Random, Scheme, StripeId, StripeSet};
 
+mod answers;
 mod catch_up;
 
+use answers::Answers;
 use catch_up::Fetched;
 
 /// Added to one's own 95th percentile of arrival before asking (overlay design, "Pull").
@@ -17,8 +19,6 @@ const MIN_WAIT: Duration = Duration::from_millis(300);
 const MAX_WAIT: Duration = Duration::from_millis(1000);
 /// The same when too few of the stripes have a parent that delivers.
 const SHORT_WAIT: Duration = Duration::from_millis(250);
-/// A partner that has not answered after this is passed over for the generation.
-const ANSWER: Duration = Duration::from_millis(350);
 /// A partner that is busy is left alone for so long, twice as long each time, at most.
 const REST: Duration = Duration::from_millis(80);
 const MAX_REST: Duration = Duration::from_millis(640);
@@ -52,11 +52,13 @@ pub(super) struct Pull {
     /// Estimate of the 95th percentile of ingest stamp → whole, seconds.
     arrival_p95: f64,
     fetched: Fetched,
+    answers: Answers,
 }
 
 #[derive(Debug)]
 struct Request {
     to: PeerId,
+    asked: Instant,
     stripes: StripeSet,
     count: usize,
     deadline: Instant,
@@ -149,6 +151,7 @@ impl Default for Pull {
             questions: Allowance::new(ASKS_PER_S, ASKS_AT_ONCE),
             arrival_p95: 0.4,
             fetched: Fetched::default(),
+            answers: Answers::default(),
         }
     }
 }
@@ -168,7 +171,7 @@ impl Pull {
     }
 
     /// A piece came that may have been asked for.
-    pub(super) fn on_piece(&mut self, from: PeerId, sequence: u64, stripe: StripeId) {
+    pub(super) fn on_piece(&mut self, now: Instant, from: PeerId, sequence: u64, stripe: StripeId) {
         self.busy.remove(&from);
         self.stingy.remove(&from);
         let Some(requests) = self.asked.get_mut(&sequence) else {
@@ -176,6 +179,7 @@ impl Pull {
         };
         for request in requests.iter_mut().filter(|request| request.to == from) {
             if request.stripes.remove(stripe) {
+                self.answers.on_answer(from, now.since(request.asked));
                 request.count = request.count.saturating_sub(1);
                 self.fetched.on_piece(request.catch_up);
             }
@@ -204,6 +208,7 @@ impl Pull {
     pub(super) fn on_link_down(&mut self, peer: PeerId) {
         self.busy.remove(&peer);
         self.stingy.remove(&peer);
+        self.answers.forget(peer);
         for request in self.asked.values_mut().flatten() {
             if request.to == peer {
                 request.over = true;
@@ -318,16 +323,19 @@ impl Pull {
             };
             let count = wanted.min(per_request).min(open.len());
             let stripes = pick(open, count, random);
-            let left = due.map_or(UNHURRIED, |due| due.since(now)).max(ANSWER);
+            let left = due
+                .map_or(UNHURRIED, |due| due.since(now))
+                .max(answers::LEAST);
             let within = if view.starting { UNHURRIED } else { left };
             open = open.without(stripes);
             wanted -= count;
             *load.entry(to).or_default() += count;
             requests.push(Request {
                 to,
+                asked: now,
                 stripes,
                 count,
-                deadline: now + ANSWER,
+                deadline: now + self.answers.patience(to),
                 catch_up: false,
                 over: false,
             });

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{Instant, PeerId};
 
+mod buffers;
 mod line;
 
+use buffers::Buffers;
 use line::Line;
 
 /// Share of the uplink that urgent pulls may take, and how much of it may gather.
@@ -27,9 +29,6 @@ const USE: f64 = 0.97;
 const FIRST_EXCESS: f64 = 0.12;
 /// Tokens gather for so long at most.
 const BURST: Duration = Duration::from_millis(40);
-/// A link with so much in its send buffer gets nothing more until it drains
-/// (decision "send buffer ≤ 128 KiB", with room for what is under way).
-const FULL: usize = 64 * 1024;
 /// Pieces that wait for one peer, at most; the oldest is dropped for the newest.
 const MAX_PER_PEER: usize = 256;
 /// Share of the uplink taken to be left for pulls when pushing seems to need it all: rates
@@ -100,9 +99,7 @@ pub(super) struct Uplink<T> {
     /// Bytes a second that pushing takes.
     pushing: f64,
     per_peer: BTreeMap<PeerId, usize>,
-    buffered: BTreeMap<PeerId, usize>,
-    /// What is in buffers that are not full.
-    flight: usize,
+    buffers: Buffers,
     serial: u64,
     /// Bytes that urgent pulls may take now.
     urgent: f64,
@@ -137,8 +134,7 @@ impl<T: Copy> Uplink<T> {
             repeated_bytes: 0,
             pushing: 0.0,
             per_peer: BTreeMap::new(),
-            buffered: BTreeMap::new(),
-            flight: 0,
+            buffers: Buffers::default(),
             serial: 0,
             urgent: cap * URGENT_BURST.as_secs_f64(),
             committed: 0.0,
@@ -193,8 +189,7 @@ impl<T: Copy> Uplink<T> {
         let item = self.take(key)?;
         self.tokens -= item.len as f64;
         self.measured.pieces += item.len as u64;
-        let held = self.buffered.get(&item.to).copied().unwrap_or(0);
-        self.on_buffered(item.to, held + item.len);
+        self.buffers.on_sent(now, item.to, item.len);
         Some(item)
     }
 
@@ -212,10 +207,8 @@ impl<T: Copy> Uplink<T> {
     }
 
     /// So much waits in a link's send buffer.
-    pub(super) fn on_buffered(&mut self, peer: PeerId, bytes: usize) {
-        let before = self.buffered.insert(peer, bytes).unwrap_or(0);
-        self.flight -= flight(before);
-        self.flight += flight(bytes);
+    pub(super) fn on_buffered(&mut self, now: Instant, peer: PeerId, bytes: usize) {
+        self.buffers.set(now, peer, bytes);
     }
 
     /// So many bytes of UDP payload were sent. Learns what the transport adds.
@@ -243,7 +236,8 @@ impl<T: Copy> Uplink<T> {
 
     /// Whether the line takes less than what may be sent.
     fn is_held_up(&self) -> bool {
-        self.flight as f64 >= self.cap * FLIGHT.as_secs_f64() && self.flight > MIN_FLIGHT
+        let flight = self.buffers.flight();
+        flight as f64 >= self.cap * FLIGHT.as_secs_f64() && flight > MIN_FLIGHT
     }
 
     /// Bits a second that may be sent, and that the line carries as far as is known.
@@ -253,8 +247,7 @@ impl<T: Copy> Uplink<T> {
 
     /// Forgets what waits for a peer.
     pub(super) fn forget(&mut self, peer: PeerId) {
-        self.on_buffered(peer, 0);
-        self.buffered.remove(&peer);
+        self.buffers.forget(peer);
         let gone: Vec<Key> = self
             .queue
             .iter()
@@ -291,7 +284,7 @@ impl<T: Copy> Uplink<T> {
 
     /// Whether a link takes nothing more until its send buffer drains.
     fn is_clogged(&self, peer: PeerId) -> bool {
-        self.buffered.get(&peer).is_some_and(|bytes| *bytes >= FULL)
+        self.buffers.is_full(peer)
     }
 
     /// The children need so many bytes a second.
@@ -380,12 +373,6 @@ impl<T: Copy> Uplink<T> {
     }
 }
 
-/// What a link's buffer counts for in all of them: one that is full says something of its
-/// other end, not of our line.
-fn flight(buffered: usize) -> usize {
-    if buffered >= FULL { 0 } else { buffered }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -411,7 +398,7 @@ mod tests {
         while now <= until {
             while let Some(item) = uplink.pop(now) {
                 sent.push((item.to.0, item.sequence));
-                uplink.on_buffered(item.to, 0);
+                uplink.on_buffered(now, item.to, 0);
             }
             now = now + Duration::from_millis(1);
         }
@@ -442,7 +429,7 @@ mod tests {
     #[test]
     fn a_full_link_does_not_hold_up_the_others() {
         let mut uplink = Uplink::new(at(0), 8_000_000);
-        uplink.on_buffered(PeerId(1), FULL);
+        uplink.on_buffered(at(0), PeerId(1), buffers::MOST);
         uplink.push(item(1, 1, Class::Leaf));
         uplink.push(item(2, 2, Class::Leaf));
         assert_eq!(drain(&mut uplink, at(10)), [(2, 2)]);
@@ -492,7 +479,7 @@ mod tests {
         }
         assert_eq!(lent, MAX_LENT);
         assert!(uplink.lend(at(0), PeerId(2), 1000));
-        uplink.on_buffered(PeerId(2), FULL);
+        uplink.on_buffered(at(0), PeerId(2), buffers::MOST);
         assert!(!uplink.lend(at(0), PeerId(2), 1000));
     }
 

@@ -21,8 +21,8 @@ use str0m::{
 
 use super::{Channel, Role, blob::Blob, stun::is_stun};
 
-/// What a link holds unsent and unacknowledged. Measured: more only adds delay.
-pub(super) const MAX_BUFFERED: usize = 128 * 1024;
+/// What a link holds unsent and unacknowledged; how much of it is used is the core's choice.
+pub(super) const MAX_BUFFERED: usize = 384 * 1024;
 /// Longest message: a piece of 60 KiB and its header.
 pub const MAX_MESSAGE_LEN: usize = 64 * 1024 - 1;
 /// A piece is of no use after this; SCTP gives up on it.

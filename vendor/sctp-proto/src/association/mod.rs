@@ -785,7 +785,7 @@ impl Association {
             } else if failure {
                 self.on_retransmission_failure(timer);
             } else {
-                self.on_retransmission_timeout(timer, n_rtos);
+                self.on_retransmission_timeout(timer, n_rtos, now);
                 self.timers.start(timer, now, self.rto_mgr.get_rto());
             }
         }
@@ -2558,8 +2558,9 @@ impl Association {
 
             self.cumulative_tsn_ack_point = d.cumulative_tsn_ack;
             cum_tsn_ack_point_advanced = true;
-            self.on_cumulative_tsn_ack_point_advanced(total_bytes_acked, now);
+            self.on_cumulative_tsn_ack_point_advanced(now);
         }
+        self.grow_window(total_bytes_acked);
 
         for (si, n_bytes_acked) in &bytes_acked_per_stream {
             if let Some(s) = self.streams.get_mut(si) {
@@ -3169,7 +3170,7 @@ impl Association {
         Ok((bytes_acked_per_stream, htna))
     }
 
-    fn on_cumulative_tsn_ack_point_advanced(&mut self, total_bytes_acked: i64, now: Instant) {
+    fn on_cumulative_tsn_ack_point_advanced(&mut self, now: Instant) {
         // RFC 4096, sec 6.3.2.  Retransmission Timer Rules
         //   R2)  Whenever all outstanding data sent to an address have been
         //        acknowledged, turn off the T3-rtx timer of that address.
@@ -3185,7 +3186,11 @@ impl Association {
             self.timers
                 .restart_if_stale(Timer::T3RTX, now, self.rto_mgr.get_rto());
         }
+    }
 
+    /// Changed from upstream, where it is the last part of the function above: what gaps
+    /// acknowledge counts as well, since packets that overtake each other come in gaps.
+    fn grow_window(&mut self, total_bytes_acked: i64) {
         // Update congestion control parameters
         if self.cwnd <= self.ssthresh {
             // RFC 4096, sec 7.2.1.  Slow-Start
@@ -3247,6 +3252,7 @@ impl Association {
         let srtt = self.rto_mgr.srtt;
         let mut lost = 0;
         let inflight = self.outbound_queue.inflight_len() as u32;
+        let earliest = self.outbound_queue.earliest_outstanding_tsn();
         for i in 1..=inflight {
             let tsn = cum_tsn_ack_point.wrapping_add(i);
             let Some(c) = self.outbound_queue.get_mut(tsn) else {
@@ -3256,6 +3262,12 @@ impl Association {
             if open && self.losses.is_lost(c.since, srtt) {
                 c.retransmit = true;
                 lost += c.user_data.len();
+                if earliest == Some(tsn) {
+                    // RFC 9260, 7.2.4: it has as long again.
+                    self.timers.set(Timer::T3RTX, None);
+                    self.timers
+                        .restart_if_stale(Timer::T3RTX, now, self.rto_mgr.get_rto());
+                }
             }
         }
         if lost > 0 {
@@ -4273,7 +4285,7 @@ impl Association {
         self.awake_write_loop();
     }
 
-    fn on_retransmission_timeout(&mut self, timer_id: Timer, n_rtos: usize) {
+    fn on_retransmission_timeout(&mut self, timer_id: Timer, n_rtos: usize, now: Instant) {
         match timer_id {
             Timer::T1Init => {
                 if let Err(err) = self.send_init() {
@@ -4325,10 +4337,11 @@ impl Association {
                 //      ssthresh = max(cwnd/2, 4*MTU)
                 //      cwnd = 1*MTU
 
-                // Changed from upstream: never below the floor.
+                // Changed from upstream: it was a retransmission that was lost, or the last
+                // packet for a while, which says nothing of a full queue.
                 let floor = losses::FLOOR * self.mtu;
-                self.ssthresh = core::cmp::max(self.cwnd / 2, floor);
-                self.cwnd = floor;
+                self.cwnd = (self.cwnd / 10 * losses::KEPT_TENTHS).max(floor);
+                self.ssthresh = self.cwnd;
                 trace!(
                     "[{}] updated cwnd={} ssthresh={} inflight={} (RTO)",
                     self.side,
@@ -4365,7 +4378,10 @@ impl Association {
                     self.side, n_rtos, self.cwnd, self.ssthresh
                 );
 
-                self.outbound_queue.mark_all_to_retransmit();
+                // Changed from upstream: what was sent within a round trip may be on its way.
+                let under_way = Duration::from_millis(self.rto_mgr.srtt / 4 * 5);
+                self.outbound_queue
+                    .mark_to_retransmit(|since| since.is_none_or(|at| at + under_way <= now));
                 self.awake_write_loop();
             }
 

@@ -180,8 +180,8 @@ impl OutboundQueue {
             .collect()
     }
 
-    pub(crate) fn mark_all_to_retransmit(&mut self) {
-        self.inflight.mark_all_to_retransmit();
+    pub(crate) fn mark_to_retransmit(&mut self, old: impl Fn(Option<Instant>) -> bool) {
+        self.inflight.mark_to_retransmit(old);
     }
 
     pub(crate) fn pending_contains_stream(&self, stream: u16) -> bool {

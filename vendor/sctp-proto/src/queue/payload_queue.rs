@@ -122,9 +122,12 @@ impl PayloadQueue {
         released
     }
 
-    pub(crate) fn mark_all_to_retransmit(&mut self) {
+    pub(crate) fn mark_to_retransmit(
+        &mut self,
+        old: impl Fn(Option<std::time::Instant>) -> bool,
+    ) {
         for chunk in self.chunk_map.values_mut() {
-            if !chunk.acked && !chunk.abandoned {
+            if !chunk.acked && !chunk.abandoned && old(chunk.since) {
                 chunk.retransmit = true;
             }
         }

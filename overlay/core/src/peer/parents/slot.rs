@@ -7,8 +7,9 @@ use crate::{Instant, PeerId, StripeId, wire::DetachReason};
 
 /// A link to a parent must open within this, handshakes included.
 const LINK_DEADLINE: Duration = Duration::from_secs(4);
-/// A parent must answer a subscription within this: a long round trip and a busy host.
-const ANSWER_DEADLINE: Duration = Duration::from_millis(500);
+/// A parent must answer a subscription within this: a long round trip, once in vain, and a
+/// busy host.
+const ANSWER_DEADLINE: Duration = Duration::from_millis(800);
 /// A parent that is to replace another must bring its first piece within this.
 const FIRST_PIECE: Duration = Duration::from_millis(2000);
 /// A silence that is the end of a parent: on links without other traffic, checks come once a

@@ -3,7 +3,7 @@
 //! everyone with uplink to spare, the oldest generation first, each for as much as it can
 //! send within a tenth of a second, and whoever is quickest gets the next question.
 
-use super::{ANSWER, Allowance, Ask, Pull, Request, UNHURRIED, View, pick};
+use super::{Allowance, Ask, Pull, Request, UNHURRIED, View, pick};
 use crate::{Instant, PeerId, Random, Scheme, StripeSet};
 
 use std::collections::BTreeMap;
@@ -116,9 +116,10 @@ impl Pull {
             self.fetched.questions.spend();
             requests.push(Request {
                 to: choice.to,
+                asked: now,
                 stripes,
                 count,
-                deadline: now + ANSWER,
+                deadline: now + self.answers.patience(choice.to),
                 catch_up: true,
                 over: false,
             });
