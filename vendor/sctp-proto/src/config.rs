@@ -14,11 +14,11 @@ pub(crate) const COMMON_HEADER_SIZE: u32 = 12;
 pub(crate) const DATA_CHUNK_HEADER_SIZE: u32 = 16;
 pub(crate) const DEFAULT_MAX_MESSAGE_SIZE: u32 = 65536;
 
-// RTO values in milliseconds. Changed from upstream (3000, 1000, of RFC 4960): a piece of
+// RTO values in milliseconds. Changed from upstream (3000, 1000, 60000, of RFC 4960): a piece of
 // live video is worth nothing after a second. Longer than browsers' delayed SACKs.
 pub(crate) const RTO_INITIAL: u64 = 700;
 pub(crate) const RTO_MIN: u64 = 300;
-pub(crate) const RTO_MAX: u64 = 60000;
+pub(crate) const RTO_MAX: u64 = 1500;
 
 // Default max retransmit value (RFC 4960 Section 15)
 const DEFAULT_MAX_INIT_RETRANS: usize = 8;

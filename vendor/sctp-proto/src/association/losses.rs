@@ -10,6 +10,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::{chunk::chunk_payload_data::ChunkPayloadData, util::sna32lt};
+
 /// The window is never smaller, in packets: 2.3 Mbit/s at a round trip of 100 ms.
 pub(super) const FLOOR: u32 = 24;
 /// A window that gives way keeps so many tenths (CUBIC, RFC 9438).
@@ -23,10 +25,31 @@ const JUDGED_BYTES: usize = 100 * 1200;
 const OVERTAKE_MIN_MS: u64 = 10;
 const OVERTAKE_MAX_MS: u64 = 200;
 
+/// How a chunk was sent last.
+#[derive(Clone, Copy)]
+pub(super) struct Sent {
+    pub(super) tsn: u32,
+    pub(super) since: Option<Instant>,
+    /// So many times.
+    pub(super) nsent: u32,
+}
+
+impl Sent {
+    pub(super) fn of(chunk: &ChunkPayloadData) -> Self {
+        Self {
+            tsn: chunk.tsn,
+            since: chunk.since,
+            nsent: chunk.nsent,
+        }
+    }
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     /// When the latest sent of what has arrived was sent.
     newest: Option<Instant>,
+    /// The highest that has arrived.
+    highest: Option<u32>,
     round: Option<Instant>,
     lost: usize,
     acked: usize,
@@ -37,10 +60,13 @@ impl Losses {
     pub(super) fn on_delivered(
         &mut self,
         now: Instant,
-        since: Option<Instant>,
-        nsent: u32,
+        chunk: Sent,
         srtt_ms: u64,
     ) {
+        let Sent { tsn, since, nsent } = chunk;
+        if self.highest.is_none_or(|highest| sna32lt(highest, tsn)) {
+            self.highest = Some(tsn);
+        }
         let Some(since) = since else {
             return;
         };
@@ -52,12 +78,19 @@ impl Losses {
         self.newest = self.newest.max(Some(since));
     }
 
-    /// Whether a chunk that was sent then and has not arrived never will.
-    pub(super) fn is_lost(&self, since: Option<Instant>, srtt_ms: u64) -> bool {
+    /// When a chunk that has not arrived is lost. None while nothing says so: what was sent
+    /// last may only be acknowledged late.
+    pub(super) fn lost_at(&self, chunk: Sent, srtt_ms: u64) -> Option<Instant> {
+        let since = chunk.since?;
         let overtake = (srtt_ms / 2).clamp(OVERTAKE_MIN_MS, OVERTAKE_MAX_MS);
         let overtake = Duration::from_millis(overtake);
-        let newest = self.newest.zip(since);
-        newest.is_some_and(|(newest, since)| since + overtake < newest)
+        let newest = self.newest?;
+        if since + overtake < newest {
+            return Some(since);
+        }
+        let above = chunk.nsent == 1 && self.highest.is_some_and(|at| sna32lt(chunk.tsn, at));
+        let later = above || since < newest;
+        later.then(|| since + Duration::from_millis(srtt_ms) + overtake)
     }
 
     /// So many bytes were found lost and so many arrived. Whether the window is to give way.

@@ -780,12 +780,15 @@ impl Association {
             }
             self.timers.set(timer, None);
 
-            if timer == Timer::Ack {
+            if timer == Timer::Lost {
+                let acked = self.cumulative_tsn_ack_point;
+                self.process_losses(now, acked, 0);
+            } else if timer == Timer::Ack {
                 self.on_ack_timeout();
             } else if failure {
                 self.on_retransmission_failure(timer);
             } else {
-                self.on_retransmission_timeout(timer, n_rtos, now);
+                self.on_retransmission_timeout(timer, n_rtos);
                 self.timers.start(timer, now, self.rto_mgr.get_rto());
             }
         }
@@ -3035,8 +3038,8 @@ impl Association {
             if let Some(c) = self.outbound_queue.pop(i) {
                 newly_acked_data |= !c.acked && c.nsent > 0;
                 if !c.acked {
-                    self.losses
-                        .on_delivered(now, c.since, c.nsent, self.rto_mgr.srtt);
+                    let sent = losses::Sent::of(&c);
+                    self.losses.on_delivered(now, sent, self.rto_mgr.srtt);
                 }
                 if !c.acked && !c.abandoned {
                     let n_bytes_acked = c.user_data.len() as i64;
@@ -3111,8 +3114,8 @@ impl Association {
 
                 if let Some(c) = self.outbound_queue.get(tsn) {
                     if !is_acked {
-                        self.losses
-                            .on_delivered(now, c.since, c.nsent, self.rto_mgr.srtt);
+                        let sent = losses::Sent::of(c);
+                        self.losses.on_delivered(now, sent, self.rto_mgr.srtt);
                     }
                     if !is_acked && !c.abandoned {
                         // Sum the number of bytes acknowledged per stream
@@ -3230,6 +3233,10 @@ impl Association {
             //      acknowledged in that SACK including chunks acknowledged by the new
             //      Cumulative TSN Ack and by Gap Ack Blocks.
             self.partial_bytes_acked += total_bytes_acked as u32;
+            if self.outbound_queue.pending_len() == 0 {
+                // Changed from upstream, where it grows without end.
+                self.partial_bytes_acked = 0;
+            }
 
             //   o  When partial_bytes_acked is equal to or greater than cwnd and
             //      before the arrival of the SACK the sender had cwnd or more bytes
@@ -3251,6 +3258,7 @@ impl Association {
     fn process_losses(&mut self, now: Instant, cum_tsn_ack_point: u32, acked: i64) {
         let srtt = self.rto_mgr.srtt;
         let mut lost = 0;
+        let mut next: Option<Instant> = None;
         let inflight = self.outbound_queue.inflight_len() as u32;
         let earliest = self.outbound_queue.earliest_outstanding_tsn();
         for i in 1..=inflight {
@@ -3259,7 +3267,13 @@ impl Association {
                 continue;
             };
             let open = !c.acked && !c.abandoned && !c.retransmit && c.nsent > 0;
-            if open && self.losses.is_lost(c.since, srtt) {
+            let lost_at = self.losses.lost_at(losses::Sent::of(c), srtt);
+            let Some(at) = lost_at.filter(|_| open) else {
+                continue;
+            };
+            if at > now {
+                next = Some(next.map_or(at, |next| next.min(at)));
+            } else {
                 c.retransmit = true;
                 lost += c.user_data.len();
                 if earliest == Some(tsn) {
@@ -3270,6 +3284,7 @@ impl Association {
                 }
             }
         }
+        self.timers.set(Timer::Lost, next);
         if lost > 0 {
             self.stats.inc_fast_retrans();
             self.awake_write_loop();
@@ -4285,7 +4300,7 @@ impl Association {
         self.awake_write_loop();
     }
 
-    fn on_retransmission_timeout(&mut self, timer_id: Timer, n_rtos: usize, now: Instant) {
+    fn on_retransmission_timeout(&mut self, timer_id: Timer, n_rtos: usize) {
         match timer_id {
             Timer::T1Init => {
                 if let Err(err) = self.send_init() {
@@ -4378,10 +4393,13 @@ impl Association {
                     self.side, n_rtos, self.cwnd, self.ssthresh
                 );
 
-                // Changed from upstream: what was sent within a round trip may be on its way.
-                let under_way = Duration::from_millis(self.rto_mgr.srtt / 4 * 5);
-                self.outbound_queue
-                    .mark_to_retransmit(|since| since.is_none_or(|at| at + under_way <= now));
+                // Changed from upstream: one packet (RFC 9260, 6.3.3, E3). What arrives of it
+                // tells what else is lost.
+                if let Some(tsn) = self.outbound_queue.earliest_outstanding_tsn() {
+                    if let Some(c) = self.outbound_queue.get_mut(tsn) {
+                        c.retransmit = true;
+                    }
+                }
                 self.awake_write_loop();
             }
 

@@ -5,7 +5,7 @@ use crate::config::{RTO_INITIAL, RTO_MAX, RTO_MIN};
 
 // Changed from upstream (200), so that senders learn soon what is missing.
 pub(crate) const ACK_INTERVAL: u64 = 50;
-const TIMER_COUNT: usize = 6;
+const TIMER_COUNT: usize = 7;
 
 #[derive(Debug, Copy, Clone, Ord, PartialOrd, Eq, PartialEq)]
 pub(crate) enum Timer {
@@ -15,6 +15,8 @@ pub(crate) enum Timer {
     T3RTX = 3,
     Reconfig = 4,
     Ack = 5,
+    /// Not in upstream: a chunk will be lost then (`losses.rs`).
+    Lost = 6,
 }
 
 impl Timer {
@@ -25,6 +27,7 @@ impl Timer {
         Timer::T3RTX,
         Timer::Reconfig,
         Timer::Ack,
+        Timer::Lost,
     ];
 }
 
@@ -48,7 +51,7 @@ impl Default for TimerTable {
             retrans: [0; TIMER_COUNT],
             max_retrans: [None; TIMER_COUNT],
             no_error_count: [false; TIMER_COUNT],
-            rto_max: 60000, // Default RTO_MAX
+            rto_max: RTO_MAX,
         }
     }
 }
@@ -67,6 +70,7 @@ impl TimerTable {
                 max_data_retransmits, //T3RTX
                 max_init_retransmits, //Reconfig
                 None,                 //Ack (unlimited)
+                None,                 //Lost
             ],
             rto_max,
             ..Default::default()

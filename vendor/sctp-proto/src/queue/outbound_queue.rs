@@ -180,10 +180,6 @@ impl OutboundQueue {
             .collect()
     }
 
-    pub(crate) fn mark_to_retransmit(&mut self, old: impl Fn(Option<Instant>) -> bool) {
-        self.inflight.mark_to_retransmit(old);
-    }
-
     pub(crate) fn pending_contains_stream(&self, stream: u16) -> bool {
         self.pending.contains_stream(stream)
     }

@@ -122,17 +122,6 @@ impl PayloadQueue {
         released
     }
 
-    pub(crate) fn mark_to_retransmit(
-        &mut self,
-        old: impl Fn(Option<std::time::Instant>) -> bool,
-    ) {
-        for chunk in self.chunk_map.values_mut() {
-            if !chunk.acked && !chunk.abandoned && old(chunk.since) {
-                chunk.retransmit = true;
-            }
-        }
-    }
-
     /// popDuplicates returns an array of TSN values that were found duplicate.
     pub(crate) fn pop_duplicates(&mut self) -> Vec<u32> {
         core::mem::take(&mut self.dup_tsn)
