@@ -42,7 +42,7 @@ impl Args {
         let named = || format!("--turn-secret-file {}", path.display());
         let text = fs::read_to_string(path).with_context(named)?;
         let secret = text.trim().to_owned();
-        let fits = (1..=MAX_SECRET).contains(&secret.len());
+        let fits = (1..=MAX_SECRET).contains(&secret.len()) && !secret.contains('\n');
         ensure!(fits, "{} holds no secret of one line", named());
         let urls = self.turn.clone();
         Ok(Some(Turn { urls, secret }))

@@ -92,7 +92,6 @@ pub(super) struct Turn {
 enum Permission {
     Asked,
     Given,
-    Refused,
 }
 
 enum State {
@@ -201,7 +200,7 @@ impl Turn {
         };
         match self.permitted.get(&to.ip()) {
             Some(Permission::Given) => {}
-            Some(Permission::Asked | Permission::Refused) => return None,
+            Some(Permission::Asked) => return None,
             None => {
                 let room = self.permitted.len() < MAX_PERMITTED;
                 let asked = room.then(|| open.client.create_permission(UDP, to.ip(), now));
@@ -241,7 +240,8 @@ impl Turn {
                             self.permitted.insert(ip, Permission::Given);
                         }
                         TurnEvent::PermissionCreateFailed(_, ip) => {
-                            self.permitted.insert(ip, Permission::Refused);
+                            // Asked for again when there is something to send.
+                            self.permitted.remove(&ip);
                         }
                         _ => {}
                     }
@@ -285,6 +285,11 @@ impl Turn {
             },
             State::Unused | State::Failed(_) => None,
         }
+    }
+
+    /// Begins anew when it is next wanted.
+    pub(super) fn reset(&mut self) {
+        self.state = State::Unused;
     }
 
     /// Gives the address back.

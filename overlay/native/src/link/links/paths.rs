@@ -54,6 +54,10 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
     pub fn forget_where_seen(&mut self) {
         self.reflexive.clear();
         self.heard_directly = false;
+        if self.turned().next().is_none() {
+            // Its server may see us elsewhere, and refuse us.
+            self.turn.reset();
+        }
     }
 
     /// The links whose bytes go over a TURN server.
@@ -220,6 +224,9 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         if !self.turn.poll(now, local) {
             return;
         }
+        for entry in self.slots.iter_mut().flatten() {
+            entry.offers_turn = false;
+        }
         for slot in 0..self.slots.len() {
             let waits = |entry: &&Entry<K>| !entry.up && entry.wants_turn;
             if self.slots[slot].as_ref().filter(waits).is_none() {
@@ -277,6 +284,10 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         bytes: Vec<u8>,
     ) {
         let turned = self.turn.address() == Some(from);
+        if !turned && !self.config.local.contains(&from) {
+            // By an address at a server that is gone.
+            return;
+        }
         let Some(entry) = self.slots[slot].as_mut() else {
             return;
         };
