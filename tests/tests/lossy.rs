@@ -36,7 +36,9 @@ async fn nobody_notices(delay: Duration) -> Result<()> {
     })
     .await?;
     ensure!(report.survivors.len() == 4, "{report:?}");
-    for row in report.rows(None) {
+    let rows = report.rows(None);
+    ensure!(rows.iter().any(|row| row.held == Some(true)), "{report:#?}");
+    for row in rows {
         ensure!(row.held != Some(false), "{row:?} {report:#?}");
     }
     let weather = report.weather.context("there was weather")?;

@@ -76,6 +76,8 @@ pub struct Peer<S: Scheme> {
     counters: Counters,
     tracker_up: bool,
     joined: bool,
+    /// The channel's viewers have nothing to do with each other.
+    no_sharing: bool,
     next_tick: Instant,
     next_status: Instant,
     next_have: Instant,
@@ -124,6 +126,7 @@ impl<S: Scheme> Peer<S> {
             counters: Counters::default(),
             tracker_up: false,
             joined: false,
+            no_sharing: false,
             next_tick: now,
             next_status: now + STATUS,
             next_have: now,
@@ -260,6 +263,7 @@ impl<S: Scheme> Peer<S> {
         let stripe_bytes = self.rate.stripe_bytes().unwrap_or(0);
         self.uplink
             .commit(self.children.edges() as f64 * stripe_bytes as f64);
+        self.uplink.leave_out(self.liveness.mute(self.now));
         self.let_mute_children_go();
         self.tell_have_now_and_then();
         self.look_around();

@@ -1,8 +1,9 @@
 //! Links between peers that the tracker does not bring together: neighbours tell of each
 //! other, and carry what two who have no link yet must say to make one.
 //!
-//! The one rule: a neighbour carries for its neighbours only, and says itself whom it
-//! carries for; so that nobody can speak in another's name but to those who asked it.
+//! The one rule: what neighbours say is no more than that. It is heard only while the tracker
+//! is away, never of a peer that we know otherwise; and who was met so is not complained of,
+//! since it may have had another's name.
 
 use std::time::Duration;
 
@@ -33,6 +34,9 @@ impl<S: Scheme> Peer<S> {
         }
         let links = &self.links;
         let via = self.hearsay.via(to).find(|via| links.is_up(*via));
+        if let Some(via) = via {
+            self.hearsay.on_met(to, via);
+        }
         if let Some(via) = via.filter(|_| payload.len() <= wire::MAX_CARRIED_LEN) {
             let carry = control::Carry {
                 peer: to.0,
@@ -65,9 +69,13 @@ impl<S: Scheme> Peer<S> {
         let now = self.now;
         let from = PeerId(carried.peer);
         let ours = from == self.config.peer
+            || (self.links.is_known(from) && !self.hearsay.has_met(from))
             || self.links.is_up(from)
             || self.links.is_seeder(from)
             || self.links.is_banned(from);
+        if self.tracker_up || self.no_sharing || !self.hearsay.may_meet(from, via) {
+            return;
+        }
         let allowed = self
             .links
             .get_mut(via)
@@ -76,6 +84,7 @@ impl<S: Scheme> Peer<S> {
             return;
         }
         self.hearsay.on_carried(now, from, via);
+        self.hearsay.on_met(from, via);
         self.outputs.push_back(Output::Signal {
             from,
             payload: carried.payload,
@@ -95,7 +104,7 @@ impl<S: Scheme> Peer<S> {
             self.next_know = self.now + spread;
             self.tell_whom_we_know();
         }
-        let alone = !self.tracker_up && self.config.role == Role::Viewer;
+        let alone = !self.tracker_up && !self.no_sharing && self.config.role == Role::Viewer;
         if alone && self.now >= self.next_seek {
             self.next_seek = self.now + SEEKS.mul_f64(0.75 + self.random.unit() / 2.0);
             self.seek();
@@ -103,10 +112,15 @@ impl<S: Scheme> Peer<S> {
     }
 
     fn tell_whom_we_know(&mut self) {
+        // Who shares nothing is no use, and may not want to be known.
+        let shares = |link: &super::links::Link| {
+            let have = link.have.as_ref();
+            have.is_some_and(|(_, have)| have.spare_kbps > 0)
+        };
         let viewers = self
             .links
             .up()
-            .filter(|(peer, _)| !self.links.is_seeder(*peer));
+            .filter(|(peer, link)| !self.links.is_seeder(*peer) && shares(link));
         let known = viewers.map(|(peer, link)| control::Known {
             peer: peer.0,
             relays: link.have.as_ref().map_or(0, |(_, have)| have.relays),

@@ -148,9 +148,8 @@ impl<S: Scheme> Peer<S> {
         if foreign || message.sequence < self.window.floor() {
             self.count_received(from, &message, true);
             // A parent whose line is slow is late with everything, and means well.
-            if foreign || self.parents.of(message.stripe) != Some(from) {
-                self.on_stale(from);
-            }
+            let parent = !foreign && self.parents.of(message.stripe) == Some(from);
+            self.on_stale_from(from, parent);
             return;
         }
         let generation = self.window.get(message.sequence);
@@ -320,6 +319,9 @@ impl<S: Scheme> Peer<S> {
     }
 
     fn complain(&mut self, peer: PeerId, sequence: u64, stripe: Option<StripeId>) {
+        if self.hearsay.has_met(peer) {
+            return;
+        }
         let complaint = wire::Complaint {
             peer: peer.0,
             sequence,
@@ -329,12 +331,16 @@ impl<S: Scheme> Peer<S> {
     }
 
     fn on_stale(&mut self, from: PeerId) {
+        self.on_stale_from(from, false);
+    }
+
+    fn on_stale_from(&mut self, from: PeerId, parent: bool) {
         self.counters.stats.stale_pieces += 1;
         let now = self.now;
         if self
             .links
             .get_mut(from)
-            .is_some_and(|link| link.on_stale(now))
+            .is_some_and(|link| link.on_stale(now, parent))
         {
             self.cut(from);
         }

@@ -19,11 +19,16 @@ pub(super) const TELLS: Duration = Duration::from_secs(10);
 const FORGOTTEN: Duration = Duration::from_secs(45);
 /// A peer that was tried is not tried again for so long.
 const TRIED: Duration = Duration::from_secs(30);
+/// Links that one neighbour may bring, and all of them together.
+const MAX_MET: usize = 4;
+const MAX_MET_ALL: usize = 24;
 
 /// Whom neighbours know.
 #[derive(Debug, Default)]
 pub(super) struct Hearsay {
     known: BTreeMap<PeerId, Known>,
+    /// Links that were made, or are being made, by way of a neighbour.
+    met: BTreeMap<PeerId, PeerId>,
 }
 
 #[derive(Debug, Default)]
@@ -51,8 +56,27 @@ impl Hearsay {
         self.note(now, from, via);
     }
 
+    /// A link is made by way of a neighbour.
+    pub(super) fn on_met(&mut self, peer: PeerId, via: PeerId) {
+        if self.may_meet(peer, via) {
+            self.met.insert(peer, via);
+        }
+    }
+
+    /// Whether a neighbour may bring this peer.
+    pub(super) fn may_meet(&self, peer: PeerId, via: PeerId) -> bool {
+        let brought = self.met.values().filter(|by| **by == via).count();
+        self.has_met(peer) || (brought < MAX_MET && self.met.len() < MAX_MET_ALL)
+    }
+
+    /// Whether the peer is known by a neighbour's word only.
+    pub(super) fn has_met(&self, peer: PeerId) -> bool {
+        self.met.contains_key(&peer)
+    }
+
     /// A neighbour is gone: it leads nowhere.
     pub(super) fn on_link_down(&mut self, neighbour: PeerId) {
+        self.met.remove(&neighbour);
         self.known.retain(|_, known| {
             known.via.retain(|via| *via != neighbour);
             !known.via.is_empty()
@@ -155,6 +179,20 @@ mod tests {
         assert_eq!(hearsay.via(PeerId(7)).collect::<Vec<_>>(), [OTHER]);
         assert_eq!(hearsay.via(PeerId(8)).count(), 0);
         assert_eq!(hearsay.known.len(), 1);
+    }
+
+    #[test]
+    fn one_neighbour_brings_a_few_and_no_more() {
+        let mut hearsay = Hearsay::default();
+        for peer in 10..20 {
+            hearsay.on_met(PeerId(peer), NEAR);
+        }
+        assert_eq!(hearsay.met.len(), MAX_MET);
+        assert!(hearsay.may_meet(PeerId(10), NEAR), "it was met already");
+        assert!(!hearsay.may_meet(PeerId(19), NEAR));
+        assert!(hearsay.may_meet(PeerId(19), OTHER));
+        hearsay.on_link_down(PeerId(10));
+        assert!(hearsay.may_meet(PeerId(19), NEAR));
     }
 
     #[test]

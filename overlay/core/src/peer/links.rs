@@ -11,6 +11,8 @@ const MAX_SEEDER_LINKS: usize = 256;
 /// Late or foreign pieces within [`STALE_SPAN`] before a peer is cut for replaying. A
 /// parent that lags behind makes dozens.
 const MAX_STALE: u32 = 400;
+/// The same of a parent: all that 25 stripes a second ten times over bring.
+const MAX_LATE: u32 = 4000;
 const STALE_SPAN: Duration = Duration::from_secs(10);
 /// `Have` is answered to one peer so often at most.
 const HAVE_INTERVAL: Duration = Duration::from_millis(100);
@@ -212,14 +214,14 @@ impl Link {
     }
 
     /// Counts a piece that came too late or of another epoch. Whether these are
-    /// more than accident explains.
-    pub(super) fn on_stale(&mut self, now: Instant) -> bool {
+    /// more than accident explains, or of a parent a slow line.
+    pub(super) fn on_stale(&mut self, now: Instant, parent: bool) -> bool {
         if now.since(self.stale_since) > STALE_SPAN {
             self.stale_since = now;
             self.stale = 0;
         }
         self.stale += 1;
-        self.stale > MAX_STALE
+        self.stale > if parent { MAX_LATE } else { MAX_STALE }
     }
 
     /// Whether to answer a question for what we have.

@@ -111,6 +111,7 @@ impl<S: Scheme> Peer<S> {
             let generation = self.window.get(item.sequence);
             let piece = generation.and_then(|generation| generation.piece(item.what.stripe));
             let Some(piece) = piece.cloned() else {
+                self.uplink.on_unsent(self.now, &item);
                 continue;
             };
             let message = PieceMessage {

@@ -72,6 +72,7 @@ impl<S: Scheme> Peer<S> {
 
     fn on_welcome(&mut self, welcome: &wire::Welcome) {
         self.joined = true;
+        self.no_sharing = welcome.no_sharing;
         if welcome.no_sharing {
             self.uplink.close();
         }

@@ -211,6 +211,16 @@ impl<T: Copy> Uplink<T> {
         self.buffers.set(now, peer, bytes);
     }
 
+    /// A piece that [`Self::pop`] gave was not sent.
+    pub(super) fn on_unsent(&mut self, now: Instant, item: &Item<T>) {
+        self.buffers.on_unsent(now, item.to, item.len);
+    }
+
+    /// These peers acknowledge nothing any more.
+    pub(super) fn leave_out(&mut self, silent: impl Iterator<Item = PeerId>) {
+        self.buffers.leave_out(silent);
+    }
+
     /// So many bytes of UDP payload were sent. Learns what the transport adds.
     pub(super) fn on_traffic(&mut self, now: Instant, sent: u64) {
         self.measured.wire += sent;

@@ -23,8 +23,9 @@ const FADES: f64 = 0.8;
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     links: BTreeMap<PeerId, Buffer>,
-    /// In those that are not full.
+    /// In those that are not full, nor of peers that have fallen silent.
     flight: usize,
+    silent: Vec<PeerId>,
 }
 
 #[derive(Debug, Default)]
@@ -50,7 +51,8 @@ impl Buffers {
             since: now,
             ..Buffer::default()
         });
-        self.flight -= buffer.flight();
+        let counts = !self.silent.contains(&peer);
+        self.flight -= buffer.flight(counts);
         buffer.acknowledged += buffer.held.saturating_sub(held);
         buffer.held = held;
         let span = now.since(buffer.since);
@@ -60,12 +62,29 @@ impl Buffers {
             buffer.acknowledged = 0;
             buffer.since = now;
         }
-        self.flight += buffer.flight();
+        self.flight += buffer.flight(counts);
+    }
+
+    /// A piece was not sent after all.
+    pub(super) fn on_unsent(&mut self, now: Instant, peer: PeerId, bytes: usize) {
+        let held = self.links.get(&peer).map_or(0, |buffer| buffer.held);
+        self.set(now, peer, held.saturating_sub(bytes));
+    }
+
+    /// These acknowledge nothing any more: what they hold says nothing of our line.
+    pub(super) fn leave_out(&mut self, silent: impl Iterator<Item = PeerId>) {
+        self.silent = silent.collect();
+        let counts = |peer: &PeerId| !self.silent.contains(peer);
+        let flights = self
+            .links
+            .iter()
+            .map(|(peer, buffer)| buffer.flight(counts(peer)));
+        self.flight = flights.sum();
     }
 
     pub(super) fn forget(&mut self, peer: PeerId) {
         if let Some(buffer) = self.links.remove(&peer) {
-            self.flight -= buffer.flight();
+            self.flight -= buffer.flight(!self.silent.contains(&peer));
         }
     }
 
@@ -87,8 +106,12 @@ impl Buffer {
         self.held >= most.clamp(LEAST, MOST)
     }
 
-    fn flight(&self) -> usize {
-        if self.is_full() { 0 } else { self.held }
+    fn flight(&self, counts: bool) -> usize {
+        if self.is_full() || !counts {
+            0
+        } else {
+            self.held
+        }
     }
 }
 
@@ -120,7 +143,7 @@ mod tests {
                 held -= way.pop_front().unwrap();
                 buffers.set(at(ms), PEER, held);
             }
-            most = held;
+            most = most.max(held);
         }
         most
     }
@@ -142,6 +165,12 @@ mod tests {
         buffers.set(at(0), PeerId(3), LEAST);
         assert_eq!(buffers.flight(), 3000);
         assert!(buffers.is_full(PeerId(3)) && !buffers.is_full(PEER));
+        buffers.leave_out([PeerId(2)].into_iter());
+        assert_eq!(buffers.flight(), 1000);
+        buffers.set(at(0), PeerId(2), 2500);
+        buffers.leave_out([].into_iter());
+        assert_eq!(buffers.flight(), 3500);
+        buffers.set(at(0), PeerId(2), 2000);
         buffers.set(at(0), PeerId(3), 10);
         buffers.forget(PEER);
         buffers.forget(PEER);

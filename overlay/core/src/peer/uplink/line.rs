@@ -16,6 +16,8 @@ const SETTLES: Duration = Duration::from_secs(2);
 const KEPT: f64 = 0.92;
 /// A line that takes so much of what we think it carries has not become worse.
 const FULLY: f64 = 0.9;
+/// One judgement takes no more: it may have met a bad moment.
+const HALF: f64 = 0.5;
 /// Never less of what was allowed: who is held up by something else must be able to show it.
 const LEAST: f64 = 0.05;
 /// A line that has not held us up for so long may carry so much more.
@@ -73,7 +75,8 @@ impl Line {
         self.sent = 0;
         // Else it carries all that we send, and only has yet to get rid of what had gathered.
         if rate < self.carries * FULLY {
-            self.carries = (rate * KEPT).max(self.allowed * LEAST);
+            let least = (self.carries * HALF).max(self.allowed * LEAST);
+            self.carries = (rate * KEPT).max(least);
             self.judged = now;
         }
     }
@@ -97,15 +100,15 @@ mod tests {
         };
         pass(&mut line, 30, 900_000, false);
         assert_eq!(line.carries(), 1_000_000.0);
-        pass(&mut line, 1, 400_000, true);
-        assert_eq!(line.carries(), 400_000.0 * KEPT);
+        pass(&mut line, 1, 600_000, true);
+        assert_eq!(line.carries(), 600_000.0 * KEPT);
         // What had gathered still goes out.
         pass(&mut line, 1, 300_000, true);
-        assert_eq!(line.carries(), 400_000.0 * KEPT);
+        assert_eq!(line.carries(), 600_000.0 * KEPT);
         pass(&mut line, 2, 300_000, true);
-        assert_eq!(line.carries(), 300_000.0 * KEPT);
+        assert_eq!(line.carries(), 600_000.0 * KEPT * HALF);
         pass(&mut line, 60, 200_000, false);
-        let grown = line.carries() / (300_000.0 * KEPT);
+        let grown = line.carries() / (600_000.0 * KEPT * HALF);
         assert!((1.2..1.4).contains(&grown), "{grown}");
         pass(&mut line, 600, 200_000, false);
         assert_eq!(line.carries(), 1_000_000.0);
