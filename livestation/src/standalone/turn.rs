@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf};
 
 use accounts::Turn;
 use anyhow::{Context, ensure};
+use native::ticket::read_turn_url;
 
 /// A secret is a line, not a book.
 const MAX_SECRET: usize = 1024;
@@ -49,15 +50,11 @@ impl Args {
     }
 }
 
-/// RFC 7065, without TLS, which links have of their own.
-fn parse_turn_url(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("turn:").map(|rest| {
-        let (host, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let known = ["", "transport=udp", "transport=tcp"].contains(&query);
-        (host, known)
-    });
-    match host {
-        Some((host, true)) if !host.is_empty() && !host.contains('/') => Ok(text.to_owned()),
-        _ => Err("it looks like turn:turn.example:3478?transport=udp, or tcp".into()),
+/// What viewers can read; links have an encryption of their own, so that there is no `turns`.
+fn parse_turn_url(text: &str) -> Result<String, &'static str> {
+    let sound = |(host, _): (String, _)| !host.starts_with(':') && !host.contains('/');
+    match read_turn_url(text).is_some_and(sound) {
+        true => Ok(text.to_owned()),
+        false => Err("it looks like turn:turn.example:3478?transport=udp, or tcp"),
     }
 }

@@ -228,8 +228,9 @@ impl IceServer {
     }
 }
 
-/// `turn:host[:port][?transport=udp|tcp]` (RFC 7065).
-fn read_turn_url(url: &str) -> Option<(String, Over)> {
+/// Reads `turn:host[:port][?transport=udp|tcp]` (RFC 7065): `host:port`, and how it is reached.
+#[must_use]
+pub fn read_turn_url(url: &str) -> Option<(String, Over)> {
     let rest = url.strip_prefix("turn:")?;
     let (host, query) = rest.split_once('?').unwrap_or((rest, ""));
     let over = match query {

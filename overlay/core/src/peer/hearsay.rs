@@ -11,7 +11,7 @@ use crate::{Instant, PeerId, StripeSet, wire::control};
 const MAX_KNOWN: usize = 64;
 /// Neighbours remembered that lead to one.
 const MAX_VIA: usize = 3;
-/// Told of so many at once: with thirty neighbours, 3 kbit/s.
+/// Told of so many at once, and no more are read: with thirty neighbours, 3 kbit/s.
 pub(super) const MAX_TOLD: usize = 8;
 /// Neighbours tell each other so often.
 pub(super) const TELLS: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ const MAX_SEEDER_LINKS: usize = 256;
 /// Late or foreign pieces within [`STALE_SPAN`] before a peer is cut for replaying. A
 /// parent that lags behind makes dozens.
 const MAX_STALE: u32 = 400;
-/// The same of a parent: all that 25 stripes a second ten times over bring.
+/// The same of a parent: four times what all twenty stripes bring in that time.
 const MAX_LATE: u32 = 4000;
 const STALE_SPAN: Duration = Duration::from_secs(10);
 /// `Have` is answered to one peer so often at most.

@@ -303,7 +303,7 @@ pub mod control {
     /// when the tracker is away.
     #[derive(Clone, PartialEq, Eq, prost::Message)]
     pub struct Know {
-        /// At most 16 are read.
+        /// At most 8 are read, and with more than 16 it is no message.
         #[prost(message, repeated, tag = "1")]
         pub peers: Vec<Known>,
     }
