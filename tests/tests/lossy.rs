@@ -14,7 +14,6 @@ async fn four_viewers_lose_two_of_a_hundred_frames_and_nothing_else() -> Result<
     nobody_notices(Duration::ZERO).await
 }
 
-#[ignore = "not held: a link's congestion control gives it less than a newcomer needs"]
 #[tokio::test]
 async fn nor_when_they_are_farther_apart() -> Result<()> {
     nobody_notices(Duration::from_millis(20)).await
