@@ -40,6 +40,11 @@ impl Routes {
         }
     }
 
+    /// Whether the address has sent the link an ICE check, or answered one.
+    pub(super) fn is_proved(&self, address: SocketAddr, slot: usize) -> bool {
+        self.proved.get(&address) == Some(&slot)
+    }
+
     /// The slot's link is gone.
     pub(super) fn forget(&mut self, ufrag: &str, slot: usize) {
         self.ufrags.remove(ufrag);

@@ -331,6 +331,28 @@ fn refused_addresses_are_never_probed() {
 }
 
 #[test]
+fn addresses_that_never_answer_get_three_packets_each() {
+    let local = vec![address(0), SocketAddr::from(([10, 0, 0, 1], 4000))];
+    let mut links = Links::new(Config::new(local, policy()), 1).unwrap();
+    let victims = (0..16).map(|i| SocketAddr::from(([9, 0, 0, 1 + i], 53)));
+    let offer = blob_with(victims.clone());
+    let mut now = Instant::now();
+    links
+        .signal(now, 9, Role::Active, &offer.to_bytes(), false)
+        .unwrap();
+    let mut sent = std::collections::BTreeMap::<_, usize>::new();
+    for _ in 0..1000 {
+        now += Duration::from_millis(10);
+        links.handle_timeout(now);
+        while let Some(out) = links.poll_transmit(now) {
+            *sent.entry(out.to).or_default() += 1;
+        }
+    }
+    assert!(links.is_empty(), "it was given up");
+    assert_eq!(sent.into_values().collect::<Vec<_>>(), [3; 16]);
+}
+
+#[test]
 fn links_are_limited() {
     let mut config = Config::new(vec![address(0)], policy());
     config.max_pending = 3;
