@@ -114,6 +114,8 @@ pub struct Stage {
 struct Struck {
     at: Instant,
     stalls: Vec<u64>,
+    /// Resident memory, in bytes.
+    rss: Vec<u64>,
     /// Generations played and skipped.
     generations: Vec<(u64, u64)>,
     seeders_sent: Option<u64>,
@@ -242,6 +244,7 @@ impl Stage {
             at: Instant::now(),
             generations: generations.collect(),
             stalls: self.viewers.iter().map(stalls).collect::<Result<_>>()?,
+            rss: self.viewers.iter().map(rss).collect(),
             seeders_sent: self.seeders_sent().await?,
         });
         Ok(())
@@ -326,6 +329,7 @@ impl Stage {
     /// When a viewer does not end as it should; what it played is in the report.
     pub async fn ends(mut self) -> Result<Aftermath> {
         let struck = self.struck.take().context("no story")?;
+        let grown: Vec<u64> = self.viewers.iter().map(rss).collect();
         let spent = struck.at.elapsed().as_secs_f64();
         let sent = self.seeders_sent().await?.zip(struck.seeders_sent);
         let broadcast = &mut self.broadcast;
@@ -378,6 +382,10 @@ impl Stage {
                 longest_stall_ms: seen.longest_ms,
                 startup_ms: figures.startup_ms,
                 lag_p95_ms: figures.lag_ms.p95,
+                grew: match (grown.get(at), struck.rss.get(at)) {
+                    (Some(after), Some(before)) => after.saturating_sub(*before),
+                    _ => 0,
+                },
                 received: figures.received,
                 inexact,
                 foreign,
@@ -408,6 +416,11 @@ impl Stage {
         }
         Ok(Some(sum))
     }
+}
+
+/// What a viewer holds; nothing if it is gone.
+fn rss(viewer: &Viewer) -> u64 {
+    viewer.usage().map_or(0, |usage| usage.rss)
 }
 
 /// A machine of the network, if there is one.

@@ -23,6 +23,8 @@ async fn three_relays_of_twelve_stop_and_nobody_notices() -> Result<()> {
             survivor.lag_p95_ms.is_some_and(|ms| ms <= 2000),
             "{survivor:?}"
         );
+        // Whose child reads nothing from then on.
+        ensure!(survivor.grew <= 2 << 20, "{survivor:?}");
     }
     Ok(())
 }

@@ -90,7 +90,12 @@ async fn measure(name: &str) -> Result<()> {
                 after: AFTER,
             })
             .await?;
-            show(name, &report.rows(None), &report)
+            let mut rows = report.rows(None);
+            // Of those who are stopped some are children, who read nothing from then on.
+            if signal == "STOP" {
+                rows.push(report.memory_row());
+            }
+            show(name, &rows, &report)
         }
         "tracker" => {
             let report = apart::tracker(Duration::from_secs(60), AFTER).await?;

@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::{figures::Received, scenario::Row, weather::Counters};
 
+const MIB: f64 = (1 << 20) as f64;
+
 /// What became of the viewers.
 #[derive(Debug, Serialize)]
 pub struct Aftermath {
@@ -35,6 +37,8 @@ pub struct Survivor {
     pub startup_ms: Option<u64>,
     /// Over the last 60 s.
     pub lag_p95_ms: Option<u64>,
+    /// Bytes of memory more than when the story began.
+    pub grew: u64,
     pub received: Received,
     /// What is not exact about its output.
     pub inexact: Option<String>,
@@ -48,6 +52,19 @@ impl Aftermath {
     pub fn longest_stall_ms(&self) -> u64 {
         let stood = self.survivors.iter().map(|one| one.longest_stall_ms);
         stood.max().unwrap_or(0)
+    }
+
+    /// How much more memory the survivor holds that grew most, in bytes.
+    #[must_use]
+    pub fn grew(&self) -> u64 {
+        self.survivors.iter().map(|one| one.grew).max().unwrap_or(0)
+    }
+
+    /// What a child that reads nothing may cost its parents.
+    #[must_use]
+    pub fn memory_row(&self) -> Row {
+        let mib = self.grew() as f64 / MIB;
+        Row::at_most("memory, the survivor that grew most", Some(mib), 2.0, "MiB")
     }
 
     /// The figures beside what the project promises. With `stall_ms`, each may stand for so
