@@ -75,7 +75,9 @@ pub async fn run(warm_up: Duration, lasts: Duration) -> Result<Report> {
     let steps = (warm_up + lasts).as_secs() / STEP.as_secs();
     for step in 0..steps {
         sleep_until(began + STEP * u32::try_from(step)?).await;
-        if guests.len() < GUESTS && (step % 2 == 0 || guests.is_empty()) {
+        // Once all are there, the oldest goes and another comes, in turn.
+        let room = GUESTS - guests.len();
+        if room > 1 || (room == 1 && step % 2 == 0) {
             guests.push(Viewer::start(&station, &format!("guest-{came}"), &[])?);
             came += 1;
         } else {
