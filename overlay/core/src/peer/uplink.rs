@@ -247,7 +247,8 @@ impl<T: Copy> Uplink<T> {
     /// Whether the line takes less than what may be sent.
     fn is_held_up(&self) -> bool {
         let flight = self.buffers.flight();
-        flight as f64 >= self.cap * FLIGHT.as_secs_f64() && flight > MIN_FLIGHT
+        let round_trips = FLIGHT.mul_f64(self.line.patience());
+        flight as f64 >= self.cap * round_trips.as_secs_f64() && flight > MIN_FLIGHT
     }
 
     /// Bits a second that may be sent, and that the line carries as far as is known.
