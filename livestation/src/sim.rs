@@ -1,40 +1,25 @@
 //! `livestation sim`: swarms on a virtual clock, by the simulator that drives the peers' and
 //! the tracker's own code. A run depends on its scenario and its seed alone.
 
+mod compare;
+mod file;
+mod outcome;
+mod shipped;
+
 use std::{
-    fmt::Write as _,
-    io::Write as _,
-    path::PathBuf,
+    io::{IsTerminal as _, Write as _},
+    path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use ::sim::{Fault, How, Report, Scenario, What, Who};
+use ::sim::Scenario;
 use anyhow::Context;
 use boot::files::write_json_atomically;
-use serde::Serialize;
+use outcome::{Outcome, SeededRun};
+use tokio::task::JoinSet;
 
 use crate::exit;
-
-/// What is shipped.
-const SHIPPED: [Shipped; 2] = [
-    Shipped {
-        name: "steady",
-        about: "viewers come over 20 s and stay, 4 Mbit/s, the usual mix of uplinks",
-        scenario: Scenario::default,
-    },
-    Shipped {
-        name: "killed-half",
-        about: "as steady, and half of the viewers vanish at once at 40 s",
-        scenario: killed_half,
-    },
-];
-
-struct Shipped {
-    name: &'static str,
-    about: &'static str,
-    scenario: fn() -> Scenario,
-}
 
 /// Simulate swarms on a virtual clock, with the same code that peers run.
 #[derive(clap::Args, Debug)]
@@ -46,59 +31,76 @@ pub(crate) struct Args {
 #[derive(clap::Subcommand, Debug)]
 enum Command {
     Run(RunArgs),
+    Compare(CompareArgs),
     /// Name the scenarios there are
     List,
 }
 
-/// Run a scenario
+/// Run a scenario, once or with many seeds
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
-Example:
-  livestation sim run steady --peers 200 --seed 7 --json steady.json")]
+Examples:
+  livestation sim run steady --peers 500
+  livestation sim run kill-50 --seeds 20 --json kill-50.json
+  livestation sim run scarce --set resource_index=0.8
+  livestation sim run my-swarm.toml
+
+A scenario is a TOML file; those that `sim list` names are in overlay/sim/scenarios, each of
+them a good beginning for one of your own. Times in it count from the end of its warm-up.")]
 struct RunArgs {
-    /// One of those that `sim list` names
+    /// One of those that `sim list` names, or a file
     #[arg(value_name = "SCENARIO")]
     scenario: String,
     /// So many viewers instead of the scenario's own number
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     peers: Option<u32>,
     /// The same seed gives the same run, to the last event
     #[arg(long, value_name = "S", default_value_t = 1)]
     seed: u64,
+    /// So many runs with one seed after the other; figures are their medians
+    #[arg(long, value_name = "N", default_value_t = 1,
+          value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    seeds: u32,
+    /// Another value for one of the scenario's keys; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// Write what came of it here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
 }
 
-/// The file; scripts rely on its fields.
-#[derive(Serialize)]
-struct Outcome<'a> {
-    scenario: &'a str,
-    overlay: &'static str,
-    peers: usize,
-    seeds: usize,
-    events: u64,
-    wall_s: f64,
-    trace_hash: &'a str,
-    metrics: &'a Report,
-    runs: [SeededRun<'a>; 1],
+/// Put two results beside each other
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  livestation sim run churn --seeds 8 --json before.json   # and after a change: after.json
+  livestation sim compare before.json after.json
+
+Marked with * is what differs by more than both spread over their seeds.")]
+struct CompareArgs {
+    /// What `sim run --json` wrote
+    #[arg(value_name = "A.json")]
+    before: PathBuf,
+    /// Likewise
+    #[arg(value_name = "B.json")]
+    after: PathBuf,
 }
 
-#[derive(Serialize)]
-struct SeededRun<'a> {
-    seed: u64,
-    #[serde(flatten)]
-    metrics: &'a Report,
-}
+/// What a viewer takes up here: measured, 200 and 1,000 of them in their steady state.
+const BYTES_PER_VIEWER: u64 = 400 * 1024;
 
-/// Simulates, or names what can be simulated.
+/// Simulates, compares, or names what can be simulated.
 ///
 /// # Errors
-/// A file that cannot be written.
+/// A file that cannot be written or is not what it should be.
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     match args.command {
         Command::List => {
-            say(&list());
+            say(&shipped::list());
+            Ok(exit::DONE.into())
+        }
+        Command::Compare(args) => {
+            say(&compare::table(&args.before, &args.after)?);
             Ok(exit::DONE.into())
         }
         Command::Run(args) => simulate(args).await,
@@ -106,81 +108,106 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 }
 
 async fn simulate(args: RunArgs) -> anyhow::Result<ExitCode> {
-    let Some(shipped) = SHIPPED.iter().find(|found| found.name == args.scenario) else {
-        eprintln!(
-            "livestation: there is no scenario {:?}; there are:\n{}",
-            args.scenario,
-            list()
-        );
-        return Ok(exit::USAGE.into());
+    let (name, scenario) = match scenario(&args) {
+        Ok(found) => found,
+        Err(wrong) => {
+            eprintln!("livestation: {}", wrong.trim_end());
+            return Ok(exit::USAGE.into());
+        }
     };
-    let mut scenario = (shipped.scenario)();
-    if let Some(peers) = args.peers {
-        scenario.peers = peers as usize;
-    }
     let began = Instant::now();
-    let seed = args.seed;
     let peers = scenario.peers;
-    let report = tokio::task::spawn_blocking(move || ::sim::run(&scenario, seed))
-        .await
-        .context("the simulation broke")?;
-    let outcome = Outcome {
-        scenario: shipped.name,
-        overlay: "livestation",
-        peers,
-        seeds: 1,
-        events: report.events,
-        wall_s: began.elapsed().as_secs_f64(),
-        trace_hash: &report.trace_hash,
-        metrics: &report,
-        runs: [SeededRun {
-            seed,
-            metrics: &report,
-        }],
-    };
+    let mut runs = all_seeds(&scenario, args.seed, args.seeds).await?;
+    runs.sort_by_key(|run| run.seed);
+    let outcome = Outcome::new(&name, peers, began.elapsed(), runs);
     if let Some(path) = &args.json {
         write_json_atomically(path, &outcome)
             .with_context(|| format!("cannot write {}", path.display()))?;
     }
-    say(&summary(&outcome));
+    say(&outcome.summary());
     Ok(exit::DONE.into())
 }
 
-fn killed_half() -> Scenario {
-    Scenario {
-        faults: vec![Fault {
-            at: Duration::from_secs(40),
-            what: What::Vanish(Who::Share(0.5), How::Killed),
-        }],
-        ..Scenario::default()
+/// What is to be simulated, and its name.
+fn scenario(args: &RunArgs) -> Result<(String, Scenario), String> {
+    let mut set = args.set.clone();
+    if let Some(peers) = args.peers {
+        set.push(format!("swarm.peers={peers}"));
+    }
+    let (name, text) = match shipped::text(&args.scenario) {
+        Some(text) => (args.scenario.clone(), text.to_owned()),
+        None => from_file(Path::new(&args.scenario))?,
+    };
+    let (_, scenario) = file::read(&text, &set).map_err(|wrong| format!("{name}: {wrong}"))?;
+    let wants = scenario.peers as u64 * BYTES_PER_VIEWER * u64::from(at_once(args.seeds));
+    match available_memory() {
+        Some(there) if wants > there => Err(format!(
+            "{name}: {} viewers want some {} MiB, and {} are free; fewer --peers or --seeds",
+            scenario.peers,
+            wants >> 20,
+            there >> 20
+        )),
+        _ => Ok((name, scenario)),
     }
 }
 
-fn list() -> String {
-    let mut text = String::new();
-    for Shipped { name, about, .. } in SHIPPED {
-        let _ = writeln!(text, "  {name:<12} {about}");
-    }
-    text
+fn from_file(path: &Path) -> Result<(String, String), String> {
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let path = path.display();
+        let there = shipped::list();
+        format!("{path} is no file that can be read ({error}), nor one of these:\n{there}")
+    })?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    Ok((stem.into_owned(), text))
 }
 
-fn summary(outcome: &Outcome<'_>) -> String {
-    let report = outcome.metrics;
-    format!(
-        "{} with {} viewers: {} of {} playing at the end, {} stalls, saved {:.2} %, \
-         lag p95 {:.0} ms, start-up p50 {:.0} ms\n{} events in {:.1} s, trace {}\n",
-        outcome.scenario,
-        outcome.peers,
-        report.playing,
-        report.viewers,
-        report.stalls,
-        100.0 * report.saved_ratio,
-        report.lag_p95_ms,
-        report.startup_p50_ms,
-        outcome.events,
-        outcome.wall_s,
-        outcome.trace_hash
-    )
+/// What the system would give us, in bytes, where it says so.
+fn available_memory() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kib << 10)
+}
+
+/// Runs that go on side by side.
+fn at_once(seeds: u32) -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    seeds.min(u32::try_from(cores).unwrap_or(1))
+}
+
+/// One thread a seed, as many at once as there are cores; who looks on is told.
+async fn all_seeds(scenario: &Scenario, first: u64, count: u32) -> anyhow::Result<Vec<SeededRun>> {
+    let mut waiting = (0..u64::from(count)).map(|at| first.wrapping_add(at));
+    let mut running = JoinSet::new();
+    let mut done = Vec::new();
+    let looks_on = count > 1 && std::io::stderr().is_terminal();
+    loop {
+        while running.len() < at_once(count) as usize
+            && let Some(seed) = waiting.next()
+        {
+            let scenario = scenario.clone();
+            running.spawn_blocking(move || {
+                let began = Instant::now();
+                let report = ::sim::run(&scenario, seed);
+                (SeededRun::new(seed, &report), began.elapsed())
+            });
+        }
+        let Some(ended) = running.join_next().await else {
+            return Ok(done);
+        };
+        let (run, took): (SeededRun, Duration) = ended.context("the simulation broke")?;
+        if looks_on {
+            let (at, took) = (done.len() + 1, took.as_secs_f64());
+            eprintln!(
+                "{at} of {count}: seed {} took {took:.1} s: {}",
+                run.seed,
+                run.line()
+            );
+        }
+        done.push(run);
+    }
 }
 
 fn say(text: &str) {

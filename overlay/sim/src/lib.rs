@@ -12,5 +12,5 @@ mod world;
 
 pub use fault::{Attack, Fault, How, What, Who};
 pub use light::{Light, LightHeader, LightPiece};
-pub use scenario::Scenario;
-pub use world::{FaultReport, Report, run};
+pub use scenario::{Coming, Scenario, Sessions};
+pub use world::{FaultReport, Measures, Report, run};

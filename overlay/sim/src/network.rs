@@ -26,6 +26,7 @@ const RESEND: Duration = Duration::from_millis(30);
 /// The network between all peers, named by index.
 pub(crate) struct Network {
     rtt: Duration,
+    last_mile: Duration,
     jitter: Duration,
     loss: Loss,
     seed: u64,
@@ -86,6 +87,7 @@ impl Network {
     pub(crate) fn new(scenario: &Scenario, seed: u64) -> Self {
         Self {
             rtt: scenario.rtt,
+            last_mile: scenario.last_mile,
             jitter: scenario.jitter,
             loss: Loss::new(scenario.loss, scenario.burst),
             seed,
@@ -113,7 +115,8 @@ impl Network {
         let (low, high) = (a.min(b), a.max(b));
         let pair = (u64::from(low) << 32) | u64::from(high);
         let spread = Random::new(self.seed ^ pair.wrapping_mul(0x9e37_79b9)).unit();
-        self.rtt.mul_f64((0.5 + spread) / 2.0)
+        let distance = self.rtt.saturating_sub(self.last_mile * 2);
+        self.last_mile + distance.mul_f64((0.5 + spread) / 2.0)
     }
 
     /// Bytes on the wire for a message, and for what acknowledges it.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use overlay_core::Random;
+
 use crate::fault::{Attack, Fault};
 
 /// A swarm and its network.
@@ -9,8 +11,17 @@ use crate::fault::{Attack, Fault};
 pub struct Scenario {
     /// Viewers.
     pub peers: usize,
-    /// They come evenly spread over this, from the beginning of the broadcast on.
+    /// They come over this, from the beginning of the broadcast on,
     pub arrivals: Duration,
+    /// in this way.
+    pub coming: Coming,
+    /// How long they stay. Who leaves is followed by another who offers the same, so that
+    /// there are as many all the time.
+    pub sessions: Sessions,
+    /// This share of the viewers looks in for half a minute only, in the mean.
+    pub zappers: f64,
+    /// Measures count from then on.
+    pub warmup: Duration,
     /// Media bits a second.
     pub bitrate_bps: u64,
     /// Media time of a generation.
@@ -28,6 +39,8 @@ pub struct Scenario {
     pub seeder_bps: u64,
     /// Mean round trip between two peers; each pair has its own, half to one and a half.
     pub rtt: Duration,
+    /// What of each way belongs to the last mile of both ends, and is the same for all.
+    pub last_mile: Duration,
     /// Added to each way, at random up to this.
     pub jitter: Duration,
     /// Loss of packets in the long run.
@@ -46,6 +59,82 @@ pub struct Scenario {
     pub carries: f64,
 }
 
+/// How viewers come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Coming {
+    /// At equal distances.
+    Evenly,
+    /// At random, as many strangers do.
+    Randomly,
+    /// The first half evenly in the first half of the warm-up, the others within the time of
+    /// arrivals once it is over.
+    Flash,
+}
+
+/// How long viewers stay.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Sessions {
+    /// To the end.
+    Forever,
+    /// Memoryless, with this mean.
+    Exponential(Duration),
+    /// With this median, and this standard deviation of the logarithm: many look in, some
+    /// stay for hours (Veloso et al. 2002 of a live broadcast).
+    LogNormal(Duration, f64),
+}
+
+/// How long a zapper stays in the mean.
+const ZAPPER: Duration = Duration::from_secs(30);
+
+impl Scenario {
+    /// How long one viewer stays; none: to the end.
+    pub(crate) fn session(&self, random: &mut Random) -> Option<Duration> {
+        let zaps = self.zappers > 0.0 && random.unit() < self.zappers;
+        let exponential =
+            |mean: Duration, random: &mut Random| mean.mul_f64(-(1.0 - random.unit()).ln());
+        match self.sessions {
+            _ if zaps => Some(exponential(ZAPPER, random)),
+            Sessions::Forever => None,
+            Sessions::Exponential(mean) => Some(exponential(mean, random)),
+            Sessions::LogNormal(median, sigma) => {
+                // Box and Muller 1958.
+                let radius = (-2.0 * (1.0 - random.unit()).ln()).sqrt();
+                let normal = radius * (std::f64::consts::TAU * random.unit()).cos();
+                let stays = median.as_secs_f64() * (sigma * normal).exp();
+                Some(Duration::from_secs_f64(stays.min(LONGEST.as_secs_f64())))
+            }
+        }
+    }
+
+    /// When so many viewers come, after the first may.
+    pub(crate) fn arrival_times(&self, count: usize, random: &mut Random) -> Vec<Duration> {
+        let part = |at: usize, of: usize| at as f64 / of.max(1) as f64;
+        match self.coming {
+            Coming::Evenly => {
+                let apart = self.arrivals / count.max(1) as u32;
+                (0..count as u32).map(|at| apart * at).collect()
+            }
+            Coming::Randomly => (0..count)
+                .map(|_| self.arrivals.mul_f64(random.unit()))
+                .collect(),
+            Coming::Flash => {
+                let early = count.div_ceil(2);
+                let first = self.warmup / 2;
+                let rush = self.warmup.saturating_sub(FIRST_COMES);
+                let early_times = (0..early).map(|at| first.mul_f64(part(at, early)));
+                let late_times = (early..count)
+                    .map(|at| rush + self.arrivals.mul_f64(part(at - early, count - early)));
+                early_times.chain(late_times).collect()
+            }
+        }
+    }
+}
+
+/// A session that is longer ends with the run.
+const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
+/// The broadcast runs for a moment before the first viewer comes.
+pub(crate) const FIRST_COMES: Duration = Duration::from_secs(3);
+
 impl Default for Scenario {
     /// 200 viewers of a broadcast at 4 Mbit/s, on the uplinks that the overlay's design
     /// assumes (a viewer offers half of its line, at most 15 Mbit/s).
@@ -53,6 +142,10 @@ impl Default for Scenario {
         Self {
             peers: 200,
             arrivals: Duration::from_secs(20),
+            coming: Coming::Evenly,
+            sessions: Sessions::Forever,
+            zappers: 0.0,
+            warmup: Duration::ZERO,
             bitrate_bps: 4_000_000,
             generation: Duration::from_millis(200),
             gop: Duration::from_secs(2),
@@ -67,6 +160,7 @@ impl Default for Scenario {
             uplinks_in_turn: Vec::new(),
             seeder_bps: 40_000_000,
             rtt: Duration::from_millis(80),
+            last_mile: Duration::ZERO,
             jitter: Duration::ZERO,
             loss: 0.005,
             burst: 5.0,
@@ -95,5 +189,54 @@ impl Scenario {
             duration: Duration::from_secs(100),
             ..Self::default()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stays(scenario: &Scenario) -> Vec<f64> {
+        let mut random = Random::new(5);
+        let drawn = (0..20_001).filter_map(|_| scenario.session(&mut random));
+        let mut seconds: Vec<f64> = drawn.map(|stay| stay.as_secs_f64()).collect();
+        seconds.sort_by(f64::total_cmp);
+        seconds
+    }
+
+    #[test]
+    fn sessions_are_as_long_as_they_are_said_to_be() {
+        let of = |sessions| Scenario {
+            sessions,
+            ..Scenario::default()
+        };
+        assert!(stays(&of(Sessions::Forever)).is_empty());
+        let mean = |all: &[f64]| all.iter().sum::<f64>() / all.len() as f64;
+        let exponential = stays(&of(Sessions::Exponential(Duration::from_secs(300))));
+        assert!((mean(&exponential) - 300.0).abs() < 10.0);
+        let skewed = stays(&of(Sessions::LogNormal(Duration::from_secs(300), 1.6)));
+        assert!((skewed[10_000] - 300.0).abs() < 20.0, "{}", skewed[10_000]);
+        // A sixth is beyond one standard deviation.
+        assert!((skewed[16_827] / 300.0).ln() > 1.5);
+        let zapping = Scenario {
+            zappers: 1.0,
+            ..Scenario::default()
+        };
+        assert!((mean(&stays(&zapping)) - 30.0).abs() < 1.0);
+    }
+
+    #[test]
+    fn half_of_a_flash_crowd_is_there_before() {
+        let scenario = Scenario {
+            coming: Coming::Flash,
+            warmup: Duration::from_secs(30),
+            arrivals: Duration::from_secs(10),
+            ..Scenario::default()
+        };
+        let times = scenario.arrival_times(100, &mut Random::new(1));
+        let rush = Duration::from_secs(27);
+        assert_eq!(times.len(), 100);
+        assert!(times[49] < Duration::from_secs(15) && times[50] == rush);
+        assert!(times[99] < rush + Duration::from_secs(10));
     }
 }

@@ -14,10 +14,19 @@ use overlay_core::{
 };
 use stripe::Flags;
 
-use crate::{Light, LightHeader, LightPiece, Scenario, fault::What, network::Network};
+use crate::{
+    Light, LightHeader, LightPiece, Scenario,
+    fault::{How, What},
+    network::Network,
+    scenario::FIRST_COMES,
+};
 
 mod faults;
+mod measure;
 mod report;
+
+pub use measure::Measures;
+use measure::{Mark, Measure};
 
 pub use report::{FaultReport, Report};
 
@@ -59,6 +68,7 @@ pub fn run(scenario: &Scenario, seed: u64) -> Report {
     let end = Instant::default() + scenario.duration;
     while let Some(Reverse(next)) = world.queue.pop() {
         if next.at > end {
+            world.now = end;
             break;
         }
         world.now = next.at;
@@ -82,6 +92,13 @@ enum Event {
     /// A link that was to be made by way of neighbours.
     GiveUp(u32, u32),
     Traffic,
+    Leave(u32),
+    /// What is left of a viewer that is gone.
+    Forget(u32),
+    /// The warm-up is over.
+    Measure,
+    /// A viewer has had time to begin.
+    MeasureOf(u32),
     Strike(What),
     Watched,
     Silence(u32, u32, u64),
@@ -128,6 +145,8 @@ struct Host {
     /// Where it stood when the last fault struck, and a minute later.
     marked: Option<Stats>,
     ended: Option<Stats>,
+    /// Where it stood when it was first measured.
+    measured: Option<Mark>,
 }
 
 impl Host {
@@ -154,6 +173,9 @@ struct World {
     serial: u64,
     network: Network,
     hosts: BTreeMap<u32, Host>,
+    /// The next to come has this number.
+    hosts_ever: u32,
+    measure: Measure,
     /// Open links; no two have the same number.
     links: BTreeMap<(u32, u32), u64>,
     tracker: Tracker,
@@ -230,6 +252,8 @@ impl World {
             serial: 0,
             network,
             hosts: BTreeMap::new(),
+            hosts_ever: SEEDER + 1,
+            measure: Measure::default(),
             links: BTreeMap::new(),
             tracker: Tracker::new(Instant::default(), tracker_config(tracker_seed)),
             tracker_up: true,
@@ -260,14 +284,9 @@ impl World {
         let zero = Instant::default();
         self.add_host(SEEDER, self.scenario.seeder_bps, zero);
         self.at(zero, Event::Arrive(SEEDER));
-        // The broadcast runs for a moment before the first viewer comes.
-        let first = zero + Duration::from_secs(3);
-        let count = uplinks.len().max(1) as u32;
-        for (number, upload) in uplinks.iter().enumerate() {
-            let number = number as u32;
-            let at = first + self.scenario.arrivals / count * number;
-            self.add_host(number + 1, *upload, at);
-            self.at(at, Event::Arrive(number + 1));
+        let times = self.scenario.arrival_times(uplinks.len(), &mut self.random);
+        for (upload, after) in uplinks.iter().zip(times) {
+            self.expect(*upload, zero + FIRST_COMES + after);
         }
         let attack = self.scenario.attack;
         for number in faults::draw(attack.polluters, uplinks.len(), &mut self.random) {
@@ -282,9 +301,38 @@ impl World {
         }
         self.at(zero + Duration::from_millis(100), Event::Publish(0));
         self.at(zero + TRAFFIC, Event::Traffic);
+        self.at(zero + self.scenario.warmup, Event::Measure);
         for fault in self.scenario.faults.clone() {
             self.at(zero + fault.at, Event::Strike(fault.what));
         }
+    }
+
+    /// A viewer is to come.
+    fn expect(&mut self, upload_bps: u64, at: Instant) -> u32 {
+        let number = self.hosts_ever;
+        self.hosts_ever += 1;
+        self.add_host(number, upload_bps, at);
+        self.at(at, Event::Arrive(number));
+        number
+    }
+
+    /// A viewer has seen enough; its system closes what it had open, and says no goodbye.
+    /// Another comes for it.
+    fn leave(&mut self, number: u32) {
+        let Some(host) = self.hosts.get(&number).filter(|host| host.is_alive()) else {
+            return;
+        };
+        let (upload, lies, rides) = (host.upload_bps, host.lies, host.rides);
+        self.note(5, number, 0);
+        self.measure_leaves(number);
+        self.vanish(number, How::Killed);
+        self.network.add(upload);
+        let next = self.expect(upload, self.now);
+        if let Some(host) = self.hosts.get_mut(&next) {
+            (host.lies, host.rides) = (lies, rides);
+        }
+        let forgets = self.now + Duration::from_secs(10);
+        self.at(forgets, Event::Forget(number));
     }
 
     fn config_of(&mut self, number: u32) -> peer::Config {
@@ -322,6 +370,7 @@ impl World {
             pieces_sent: 0,
             marked: None,
             ended: None,
+            measured: None,
         };
         self.hosts.insert(number, host);
     }
@@ -361,6 +410,10 @@ impl World {
             Event::Drained(from, to) => self.drained(from, to),
             Event::GiveUp(a, b) => self.give_up(a, b),
             Event::Traffic => self.tell_traffic(),
+            Event::Leave(number) => self.leave(number),
+            Event::Forget(number) => drop(self.hosts.remove(&number)),
+            Event::Measure => self.measure_begins(),
+            Event::MeasureOf(number) => self.measure_of(number),
             Event::Strike(what) => self.strike(what),
             Event::Watched => self.watched(),
             Event::Silence(number, other, link) => {
@@ -384,6 +437,12 @@ impl World {
         host.life = Life::Alive;
         if number == SEEDER {
             self.feed(number, Input::Epoch(1));
+        } else {
+            self.at(self.now + measure::BEGINS, Event::MeasureOf(number));
+            let stay = self.scenario.session(&mut self.random);
+            if let Some(stay) = stay {
+                self.at(self.now + stay, Event::Leave(number));
+            }
         }
         self.join(number);
     }

@@ -76,7 +76,7 @@ impl World {
         viewers
     }
 
-    fn vanish(&mut self, number: u32, how: How) {
+    pub(super) fn vanish(&mut self, number: u32, how: How) {
         let Some(host) = self.hosts.get_mut(&number) else {
             return;
         };

@@ -7,7 +7,7 @@ use overlay_core::{
     wire::ByteCounts,
 };
 
-use super::{Host, SEEDER, World, index};
+use super::{Host, Measures, SEEDER, World, index};
 
 /// After a fault, survivors are watched for so long.
 const WATCHED: Duration = Duration::from_secs(60);
@@ -57,6 +57,9 @@ pub struct Report {
     pub honest_cut: usize,
     /// What became of the survivors in the minute after the last fault; none without one.
     pub fault: Option<FaultReport>,
+    /// What was measured once the warm-up was over.
+    #[serde(skip)]
+    pub measures: Measures,
     /// Events handled.
     pub events: u64,
 }
@@ -76,6 +79,8 @@ pub struct FaultReport {
     pub continuity: f64,
     /// Bytes the seeder sent, in stream rates.
     pub seeder_rate: f64,
+    /// The same as they are.
+    pub seeder_bytes: u64,
 }
 
 impl World {
@@ -137,6 +142,7 @@ impl World {
             bad_generations_played: self.false_played,
             honest_cut: self.honest_cut(&stats),
             fault: self.fault_report(),
+            measures: self.measures(),
             events: self.events,
         }
     }
@@ -229,19 +235,20 @@ impl World {
                 / count,
             continuity: 1.0 - stood.as_secs_f64() / (span.as_secs_f64() * count).max(1e-9),
             seeder_rate: bytes as f64 / rate.max(1.0),
+            seeder_bytes: bytes,
         })
     }
 }
 
-fn ms(span: Duration) -> f64 {
+pub(super) fn ms(span: Duration) -> f64 {
     span.as_secs_f64() * 1000.0
 }
 
-fn total(bytes: &ByteCounts) -> u64 {
+pub(super) fn total(bytes: &ByteCounts) -> u64 {
     bytes.media + bytes.parity + bytes.duplicate + bytes.rescue + bytes.control
 }
 
-fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
+pub(super) fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     let index = ((values.len() as f64 * share).ceil() as usize).max(1) - 1;
     values.get(index).copied().unwrap_or(f64::NAN)
