@@ -45,3 +45,51 @@ fn an_unknown_scenario_is_wrong_usage_and_the_known_ones_are_named() -> anyhow::
     ensure!(listed.contains("steady"));
     Ok(())
 }
+
+#[test]
+fn a_wrong_scenario_file_is_wrong_usage_and_the_line_is_named() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("mine.toml");
+    let path = file.to_str().context("a path")?;
+    let good = "about = \"mine\"\n[swarm]\npeers = 12\n[run]\nduration = \"10s\"\n";
+    fs::write(&file, good.replace("peers", "viewers"))?;
+    let output = sim(&["run", path])?;
+    let complaint = String::from_utf8(output.stderr)?;
+    ensure!(output.status.code() == Some(2), "{complaint}");
+    ensure!(
+        complaint.contains("line 3") && complaint.contains("viewers"),
+        "{complaint}"
+    );
+    fs::write(&file, good)?;
+    let output = sim(&["run", path, "--seeds", "2"])?;
+    ensure!(output.status.success(), "{output:?}");
+    let output = sim(&["run", path, "--peers", "900000"])?;
+    let complaint = String::from_utf8(output.stderr)?;
+    ensure!(
+        output.status.code() == Some(2) && complaint.contains("MiB"),
+        "{complaint}"
+    );
+    Ok(())
+}
+
+#[test]
+fn two_results_are_put_beside_each_other() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let [a, b] = ["a.json", "b.json"].map(|name| folder.path().join(name));
+    for (file, seed) in [(&a, "1"), (&b, "2")] {
+        let path = file.to_str().context("a path")?;
+        let output = sim(&[
+            "run", "steady", "--peers", "20", "--seed", seed, "--json", path,
+        ])?;
+        ensure!(output.status.success(), "{output:?}");
+    }
+    let [a, b] = [&a, &b].map(|path| path.to_str().unwrap_or_default());
+    let output = sim(&["compare", a, b])?;
+    let table = String::from_utf8(output.stdout)?;
+    ensure!(
+        output.status.success() && table.contains("saved_ratio"),
+        "{table}"
+    );
+    ensure!(!sim(&["compare", a, "none.json"])?.status.success());
+    Ok(())
+}
