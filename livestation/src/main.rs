@@ -5,6 +5,7 @@
 mod apart;
 mod demo;
 mod exit;
+mod pki;
 mod seeder;
 mod sim;
 mod standalone;
@@ -51,6 +52,7 @@ enum Command {
     Swarm(swarm::Args),
     Sim(sim::Args),
     Demo(demo::Args),
+    Pki(pki::Args),
 }
 
 fn main() -> ExitCode {
@@ -94,6 +96,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Swarm(args) => swarm::run(args).await,
         Command::Sim(args) => sim::run(args).await,
         Command::Demo(args) => demo::run(args).await,
+        Command::Pki(args) => pki::run(args),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Read, Write},
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
@@ -25,6 +25,27 @@ pub fn write_json_atomically<T: Serialize>(path: &Path, value: &T) -> io::Result
 /// As [`write_json_atomically`].
 pub fn write_secret_json_atomically<T: Serialize>(path: &Path, value: &T) -> io::Result<()> {
     replace(path, &json(value)?, 0o600)
+}
+
+/// Writes what anybody may read to `path`, whole or not at all.
+///
+/// # Errors
+/// Those of the file system.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace(path, bytes, 0o644)
+}
+
+/// Reads a file of at most `max` bytes.
+///
+/// # Errors
+/// Those of the file system; a longer file is [`io::ErrorKind::FileTooLarge`].
+pub fn read_at_most(path: &Path, max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    let read = File::open(path)?.take(max + 1).read_to_end(&mut bytes)?;
+    match read as u64 > max {
+        true => Err(io::ErrorKind::FileTooLarge.into()),
+        false => Ok(bytes),
+    }
 }
 
 /// Writes a secret to `path`, whole or not at all, readable by its owner alone.
@@ -93,6 +114,17 @@ mod tests {
         write_secret_json_atomically(&ready, &"ls_secret")?;
         assert_eq!(fs::metadata(&ready)?.permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_to_string(&ready)?, "\"ls_secret\"\n");
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_that_is_too_long_is_not_read() -> anyhow::Result<()> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("ca.pem");
+        write_atomically(&path, b"four")?;
+        assert_eq!(read_at_most(&path, 4)?, b"four");
+        let refused = read_at_most(&path, 3).map_err(|error| error.kind());
+        assert_eq!(refused, Err(io::ErrorKind::FileTooLarge));
         Ok(())
     }
 

@@ -3,9 +3,11 @@
 //! and by every service; it knows none of them.
 
 pub mod actors;
+mod certificate;
 pub mod files;
 pub mod grpc;
 pub mod http;
+pub mod pki;
 mod start;
 pub mod ticket;
 pub mod units;

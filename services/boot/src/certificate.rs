@@ -1,0 +1,50 @@
+//! What of a certificate our services go by. Read by the CA.
+//!
+//! The one rule: nothing here is trusted for being read; whether the CA signed it is
+//! rustls's to say.
+
+use std::net::IpAddr;
+
+use proto::access::Role;
+use time::OffsetDateTime;
+use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
+
+/// What a certificate says.
+#[derive(Debug)]
+pub(crate) struct Certificate {
+    /// Names and addresses of machines.
+    pub(crate) hosts: Vec<String>,
+    /// When it ends.
+    pub(crate) until: OffsetDateTime,
+    /// The bits of its public key.
+    pub(crate) public_key: Vec<u8>,
+}
+
+impl Certificate {
+    /// Reads it; `None` when it is none.
+    pub(crate) fn read(der: &[u8]) -> Option<Self> {
+        let (_, read) = X509Certificate::from_der(der).ok()?;
+        let mut hosts = Vec::new();
+        let names = read.subject_alternative_name().ok()?;
+        for name in names.iter().flat_map(|names| &names.value.general_names) {
+            match name {
+                GeneralName::DNSName(name) if Role::from_dns_name(name).is_none() => {
+                    hosts.push((*name).to_owned());
+                }
+                GeneralName::IPAddress(octets) => hosts.extend(address(octets)),
+                _ => {}
+            }
+        }
+        Some(Self {
+            hosts,
+            until: read.validity().not_after.to_datetime(),
+            public_key: read.public_key().subject_public_key.data.to_vec(),
+        })
+    }
+}
+
+fn address(octets: &[u8]) -> Option<String> {
+    let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+    let v6 = || <[u8; 16]>::try_from(octets).map(IpAddr::from);
+    v4.or_else(|_| v6()).ok().map(|ip| ip.to_string())
+}
