@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
 use boot::ticket::Verifier;
-use proto::accounts::{TicketKeyRequest, accounts_client::AccountsClient};
+use proto::{
+    access::Role,
+    accounts::{TicketKeyRequest, accounts_client::AccountsClient},
+};
 use serde::Serialize;
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -41,7 +44,8 @@ pub(crate) async fn tickets(
     accounts: &str,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Verifier>> {
-    let channel = boot::grpc::connect_lazy(accounts).context("--accounts is no URL")?;
+    let channel = boot::grpc::connect_lazy(accounts, Role::Accounts, &Default::default())
+        .context("--accounts is no URL")?;
     let mut client = AccountsClient::new(channel);
     let asking = async {
         let mut reminded: Option<time::Instant> = None;

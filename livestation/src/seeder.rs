@@ -92,6 +92,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let config = seeder::Config {
         tracker: args.tracker,
+        tls: Default::default(),
         upload_max: args.upload_max,
         tickets,
         public: args.udp_public,

@@ -144,6 +144,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let accounts = Accounts::open(accounts::Config {
         database: home.database(),
         tracker: tracker_url(&args, &sockets),
+        tls: Default::default(),
         public_url: args.public_url.clone(),
         tracker_public: args.tracker_public.clone(),
         turn,
@@ -204,6 +205,7 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
     if args.seeders.is_empty() {
         let config = seeder::Config {
             tracker: args.tracker.clone().unwrap_or(sockets.tracker.url),
+            tls: Default::default(),
             upload_max: args.seeder_upload_max,
             tickets: accounts.ticket_verifier(),
             public: args.udp_public.clone(),
@@ -227,6 +229,7 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
                 .public_url
                 .as_ref()
                 .is_some_and(|url| url.starts_with("https")),
+            tls: Default::default(),
         };
         let tracker = tracker::Service::new(config, hosts.stop())?;
         let serving = tracker::serve(tracker.clone(), sockets.tracker.listener, hosts.stop());

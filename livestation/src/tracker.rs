@@ -77,6 +77,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
         swarm: overlay_core::tracker::Config::default(),
         proxied: false,
+        tls: Default::default(),
     };
     let service = tracker::Service::new(config, stop.clone())?;
     let routed = service.clone();

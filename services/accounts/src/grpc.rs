@@ -6,7 +6,7 @@ use proto::accounts::{
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, service::Routes};
 
 use crate::{Accounts, Channel, Error};
 
@@ -22,13 +22,9 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let tls = accounts.0.tls.clone();
     let service = AccountsServer::new(accounts).max_decoding_message_size(MESSAGE_MAX);
-    boot::grpc::serve(
-        boot::grpc::server().add_service(service),
-        listener,
-        shutdown,
-    )
-    .await
+    boot::grpc::serve(Routes::new(service), listener, &tls, shutdown).await
 }
 
 #[tonic::async_trait]

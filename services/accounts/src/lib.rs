@@ -12,8 +12,11 @@ mod turn;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use boot::ticket::{Share, Signer, Ticket, Verifier};
-use proto::tracker::tracker_client::TrackerClient;
+use boot::{
+    ticket::{Share, Signer, Ticket, Verifier},
+    tls::Tls,
+};
+use proto::{access::Role, tracker::tracker_client::TrackerClient};
 use tonic::transport::Channel as Transport;
 
 pub use channel::{Channel, ChannelName, PLAY_OUT_DELAY_MS};
@@ -33,6 +36,8 @@ pub struct Config {
     pub database: PathBuf,
     /// Where the tracker's gRPC answers, `http://host:port`.
     pub tracker: String,
+    /// How it speaks to other services.
+    pub tls: Tls,
     /// `https://host` as viewers reach us; without it, what their request says.
     pub public_url: Option<String>,
     /// The same of a tracker that is reached elsewhere.
@@ -49,6 +54,7 @@ struct Inner {
     store: store::Store,
     signer: Signer,
     tracker: TrackerClient<Transport>,
+    tls: Tls,
     tracker_public: Option<String>,
     turn: Option<Turn>,
     tickets_per_address: http::Rates,
@@ -61,11 +67,13 @@ impl Accounts {
     /// [`Error::Database`], [`Error::Migration`], [`Error::TrackerUrl`].
     pub async fn open(config: Config) -> Result<Self, Error> {
         let store = store::Store::open(&config.database).await?;
-        let transport = boot::grpc::connect_lazy(&config.tracker).map_err(Error::TrackerUrl)?;
+        let transport = boot::grpc::connect_lazy(&config.tracker, Role::Tracker, &config.tls)
+            .map_err(Error::TrackerUrl)?;
         Ok(Self(Arc::new(Inner {
             signer: Signer::new(&store.signing_key("ticket").await?),
             store,
             tracker: TrackerClient::new(transport),
+            tls: config.tls,
             tracker_public: config.tracker_public.or(config.public_url),
             turn: config.turn,
             tickets_per_address: http::Rates::default(),

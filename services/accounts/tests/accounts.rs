@@ -6,7 +6,10 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 use accounts::{Accounts, ChannelName, Config, PLAY_OUT_DELAY_MS};
 use actix_web::{App, HttpServer};
 use boot::ticket::{Share, Verifier};
-use proto::accounts::{AuthorizeRequest, CertifyEpochRequest, accounts_client::AccountsClient};
+use proto::{
+    access::Role,
+    accounts::{AuthorizeRequest, CertifyEpochRequest, accounts_client::AccountsClient},
+};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::{
@@ -63,7 +66,9 @@ impl Service {
         let url = format!("http://{}", listener.local_addr()?);
         let serve = accounts::serve(self.accounts.clone(), listener, self.shutdown.clone());
         tokio::spawn(serve);
-        Ok(AccountsClient::new(boot::grpc::connect_lazy(&url)?))
+        let tls = Default::default();
+        let channel = boot::grpc::connect_lazy(&url, Role::Accounts, &tls)?;
+        Ok(AccountsClient::new(channel))
     }
 
     async fn ask(
@@ -116,6 +121,7 @@ async fn open(folder: &Path, public_url: Option<&str>) -> anyhow::Result<Account
         database: folder.join("accounts.sqlite"),
         // Nobody listens on the discard port: the tracker is away.
         tracker: "http://127.0.0.1:9".into(),
+        tls: Default::default(),
         public_url: public_url.map(Into::into),
         tracker_public: None,
         turn: None,

@@ -1,4 +1,5 @@
-//! What of a certificate our services go by. Read by the CA.
+//! What of a certificate our services go by. Read by the CA and by who loads its
+//! own certificate.
 //!
 //! The one rule: nothing here is trusted for being read; whether the CA signed it is
 //! rustls's to say.
@@ -12,6 +13,8 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude
 /// What a certificate says.
 #[derive(Debug)]
 pub(crate) struct Certificate {
+    /// Whose it is, in the order of [`Role::ALL`]; one of a station names several.
+    pub(crate) roles: Vec<Role>,
     /// Names and addresses of machines.
     pub(crate) hosts: Vec<String>,
     /// When it ends.
@@ -24,18 +27,23 @@ impl Certificate {
     /// Reads it; `None` when it is none.
     pub(crate) fn read(der: &[u8]) -> Option<Self> {
         let (_, read) = X509Certificate::from_der(der).ok()?;
+        let mut roles = Vec::new();
         let mut hosts = Vec::new();
         let names = read.subject_alternative_name().ok()?;
         for name in names.iter().flat_map(|names| &names.value.general_names) {
             match name {
-                GeneralName::DNSName(name) if Role::from_dns_name(name).is_none() => {
-                    hosts.push((*name).to_owned());
-                }
+                GeneralName::DNSName(name) => match Role::from_dns_name(name) {
+                    Some(role) => roles.push(role),
+                    None => hosts.push((*name).to_owned()),
+                },
                 GeneralName::IPAddress(octets) => hosts.extend(address(octets)),
                 _ => {}
             }
         }
+        roles.sort_unstable();
+        roles.dedup();
         Some(Self {
+            roles,
             hosts,
             until: read.validity().not_after.to_datetime(),
             public_key: read.public_key().subject_public_key.data.to_vec(),

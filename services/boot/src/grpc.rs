@@ -1,14 +1,18 @@
 //! gRPC as all services speak it: limits on what a peer may make us hold, keep-alives that
-//! find a dead one, and a drain that ends.
+//! find a dead one, a drain that ends; in plain text or by [`Tls`].
 
 use std::time::Duration;
 
+use proto::access::Role;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::{
-    Channel, Endpoint, Server,
-    server::{Router, TcpIncoming},
+use tonic::{
+    service::Routes,
+    transport::{Channel, Endpoint, Error, Server, server::TcpIncoming},
 };
+
+pub use crate::tls::reason;
+use crate::tls::{self, Connector, Tls};
 
 /// The largest message in either direction. Services set it on what they serve and call
 /// (`max_decoding_message_size`); it is also tonic's default for decoding.
@@ -17,6 +21,7 @@ pub const MESSAGE_MAX: usize = 4 << 20;
 /// The deadline of a call that answers at once.
 pub const CALL_DEADLINE: Duration = Duration::from_secs(1);
 
+/// A handshake is within it.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
@@ -28,25 +33,114 @@ const HEADERS_MAX: u32 = 16 << 10;
 /// window that is smaller than a message.
 const WINDOW: u32 = 2 << 20;
 
-/// A channel to `url` (`http://host:port`) that connects with the first call and again
-/// after every break.
+/// Where a service of some role answers, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Remote {
+    endpoint: Endpoint,
+    connector: Option<Connector>,
+}
+
+impl Remote {
+    /// A service at `url` (`http://host:port`, `https://…`), which by TLS must show a
+    /// certificate for `role`. Whether it is TLS, `tls` alone decides.
+    ///
+    /// # Errors
+    /// When `url` is not one.
+    pub fn new(url: &str, role: Role, tls: &Tls) -> Result<Self, Error> {
+        let connector = tls.current().map(|tls| Connector::new(role, tls.clone()));
+        let endpoint = match url.strip_prefix("https://") {
+            // What connects is ours; tonic would look for its own TLS.
+            Some(place) if connector.is_some() => Endpoint::from_shared(format!("http://{place}")),
+            _ => Endpoint::from_shared(url.to_owned()),
+        };
+        Ok(Self {
+            endpoint: endpoint?
+                .connect_timeout(CONNECT_DEADLINE)
+                .keep_alive_timeout(KEEP_ALIVE_DEADLINE)
+                .tcp_nodelay(true),
+            connector,
+        })
+    }
+
+    /// With a sign of life so often, and windows of HTTP/2's default.
+    #[must_use]
+    pub fn keep_alive_every(mut self, interval: Duration) -> Self {
+        self.endpoint = self.endpoint.http2_keep_alive_interval(interval);
+        self
+    }
+
+    /// Connects now.
+    ///
+    /// # Errors
+    /// When nobody is there within a second, or not whom we meant.
+    pub async fn connect(&self) -> Result<Channel, Error> {
+        match self.connector.clone() {
+            Some(connector) => self.endpoint.connect_with_connector(connector).await,
+            None => self.endpoint.connect().await,
+        }
+    }
+
+    fn connect_lazy(&self) -> Channel {
+        let endpoint = self
+            .endpoint
+            .clone()
+            .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
+            .initial_stream_window_size(WINDOW)
+            .initial_connection_window_size(2 * WINDOW);
+        match self.connector.clone() {
+            Some(connector) => endpoint.connect_with_connector_lazy(connector),
+            None => endpoint.connect_lazy(),
+        }
+    }
+}
+
+/// A channel to the service of some role at `url`, as of [`Remote::new`], that connects with
+/// the first call and again after every break.
 ///
 /// # Errors
 /// When `url` is not one.
-pub fn connect_lazy(url: &str) -> Result<Channel, tonic::transport::Error> {
-    Ok(Endpoint::from_shared(url.to_owned())?
-        .connect_timeout(CONNECT_DEADLINE)
-        .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
-        .keep_alive_timeout(KEEP_ALIVE_DEADLINE)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(2 * WINDOW)
-        .tcp_nodelay(true)
-        .connect_lazy())
+pub fn connect_lazy(url: &str, role: Role, tls: &Tls) -> Result<Channel, Error> {
+    Ok(Remote::new(url, role, tls)?.connect_lazy())
 }
 
-/// A server with our limits; add services to it, then [`serve`].
-#[must_use]
-pub fn server() -> Server {
+/// Serves with our limits until `shutdown`, then lets running calls end for 5 s and returns.
+/// By TLS, callers show a certificate.
+///
+/// # Errors
+/// Those of the transport.
+pub async fn serve(
+    routes: Routes,
+    listener: TcpListener,
+    tls: &Tls,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let current = tls.current();
+    let routes = routes.prepare();
+    let draining = shutdown.clone();
+    let stop = shutdown.cancelled_owned();
+    let served = async {
+        match current {
+            Some(current) => {
+                let incoming = tls::incoming(listener, current.clone());
+                server()
+                    .serve_with_incoming_shutdown(routes, incoming, stop)
+                    .await
+            }
+            None => {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                server()
+                    .serve_with_incoming_shutdown(routes, incoming, stop)
+                    .await
+            }
+        }
+    };
+    tokio::select! {
+        served = served => served,
+        () = drain_deadline(draining) => Ok(()),
+    }
+}
+
+fn server() -> Server {
     Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(HEADERS_MAX)
@@ -54,24 +148,6 @@ pub fn server() -> Server {
         .http2_keepalive_timeout(Some(KEEP_ALIVE_DEADLINE))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW)
-}
-
-/// Serves until `shutdown`, then lets running calls end for 5 s and returns.
-///
-/// # Errors
-/// Those of the transport.
-pub async fn serve(
-    router: Router,
-    listener: TcpListener,
-    shutdown: CancellationToken,
-) -> Result<(), tonic::transport::Error> {
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let draining = shutdown.clone();
-    let served = router.serve_with_incoming_shutdown(incoming, shutdown.cancelled_owned());
-    tokio::select! {
-        served = served => served,
-        () = drain_deadline(draining) => Ok(()),
-    }
 }
 
 async fn drain_deadline(shutdown: CancellationToken) {

@@ -10,6 +10,7 @@ pub mod http;
 pub mod pki;
 mod start;
 pub mod ticket;
+pub mod tls;
 pub mod units;
 
 pub use start::{Error, shutdown_token, start};

@@ -3,18 +3,19 @@
 
 use std::{fmt, time::Duration};
 
-/// Reads where another service answers: `http://host:port`.
+/// Reads where another service answers: `http://host:port`, or `https://` by TLS.
 ///
 /// # Errors
 /// What such an address looks like.
 pub fn parse_service_url(text: &str) -> Result<String, &'static str> {
-    let wrong = "it looks like http://127.0.0.1:7700";
-    let place = text.strip_prefix("http://").ok_or(wrong)?;
+    let wrong = "it looks like http://127.0.0.1:7700 or https://accounts.example:7700";
+    let (scheme, place) = text.split_once("://").ok_or(wrong)?;
     let place = place.strip_suffix('/').unwrap_or(place);
     let (host, port) = place.rsplit_once(':').ok_or(wrong)?;
-    let bare = !host.is_empty() && !host.contains(['/', '@', '?']);
+    let known = matches!(scheme, "http" | "https");
+    let bare = known && !host.is_empty() && !host.contains(['/', '@', '?']);
     match bare && port.parse::<u16>().is_ok_and(|port| port > 0) {
-        true => Ok(format!("http://{place}")),
+        true => Ok(format!("{scheme}://{place}")),
         false => Err(wrong),
     }
 }

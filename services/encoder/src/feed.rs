@@ -5,18 +5,17 @@
 
 use std::time::Duration;
 
-use proto::seeder::{
-    Generation, Open, SeedRequest, seed_request::Kind, seeder_client::SeederClient,
+use boot::{grpc::Remote, tls::Tls};
+use proto::{
+    access::Role,
+    seeder::{Generation, Open, SeedRequest, seed_request::Kind, seeder_client::SeederClient},
 };
 use tokio::{
     sync::{broadcast, mpsc},
     time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Status,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Status, transport::Channel};
 
 use crate::Error;
 
@@ -30,6 +29,8 @@ const STALLED: Duration = Duration::from_secs(5);
 const GOODBYE: Duration = Duration::from_secs(5);
 /// How often a seeder that is away is tried when the broadcast has ended.
 const GOODBYES: u32 = 5;
+/// A seeder that is gone is noticed within ten seconds: viewers hang on it.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(5);
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
@@ -62,7 +63,7 @@ impl Feed {
 
     /// Runs until the channel's ring is closed and all of it given, or the seeder is away
     /// then.
-    pub(crate) async fn run(mut self, seeder: Endpoint) {
+    pub(crate) async fn run(mut self, seeder: Remote) {
         let mut backoff = BACKOFF_MIN;
         let mut goodbyes = 0;
         loop {
@@ -149,10 +150,6 @@ fn request(kind: Kind) -> SeedRequest {
 ///
 /// # Errors
 /// When `url` is none.
-pub(crate) fn endpoint(url: &str) -> Result<Endpoint, Error> {
-    Ok(Endpoint::from_shared(url.to_owned())?
-        .connect_timeout(Duration::from_secs(1))
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(Duration::from_secs(5))
-        .keep_alive_timeout(Duration::from_secs(5)))
+pub(crate) fn remote(url: &str, tls: &Tls) -> Result<Remote, Error> {
+    Ok(Remote::new(url, Role::Seeder, tls)?.keep_alive_every(KEEP_ALIVE_EVERY))
 }

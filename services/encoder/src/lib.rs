@@ -14,9 +14,11 @@ mod registry;
 
 use std::time::Duration;
 
+use boot::tls::Tls;
 use proto::encoder::encoder_server::EncoderServer;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tonic::service::Routes;
 
 use registry::Registry;
 
@@ -27,6 +29,8 @@ pub struct Config {
     pub accounts: String,
     /// gRPC URLs of all seeders.
     pub seeders: Vec<String>,
+    /// How it speaks to other services; plain text on loopback, unless told otherwise.
+    pub tls: Tls,
     /// How long a channel waits for its broadcaster to come back.
     pub return_window: Duration,
     /// How much is coded together.
@@ -41,6 +45,7 @@ impl Config {
         Self {
             accounts,
             seeders,
+            tls: Tls::default(),
             return_window: Duration::from_secs(60),
             generation: Duration::from_millis(200),
         }
@@ -94,12 +99,12 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let tls = config.tls.clone();
     let registry = Registry::new(config, shutdown.clone())?;
     let service = EncoderServer::new(grpc::Service::new(registry.clone()))
         .max_decoding_message_size(boot::grpc::MESSAGE_MAX)
         .max_encoding_message_size(boot::grpc::MESSAGE_MAX);
-    let router = boot::grpc::server().add_service(service);
-    let served = boot::grpc::serve(router, listener, shutdown.clone()).await;
+    let served = boot::grpc::serve(Routes::new(service), listener, &tls, shutdown.clone()).await;
     shutdown.cancel();
     if tokio::time::timeout(DRAIN, registry.drained())
         .await

@@ -6,19 +6,20 @@ use std::{
     time::Duration,
 };
 
-use proto::accounts::accounts_client::AccountsClient;
+use boot::grpc::Remote;
+use proto::{access::Role, accounts::accounts_client::AccountsClient};
 use stripe::ChannelId;
 use tokio::{
     sync::{mpsc, oneshot},
     time::timeout,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::transport::{Channel as Transport, Endpoint};
+use tonic::transport::Channel as Transport;
 
 use crate::{
     Config, Error,
     channel::{self, Channel, Publish},
-    feed::endpoint,
+    feed::remote,
 };
 
 /// The open channels, shared by every call.
@@ -29,7 +30,7 @@ pub(crate) struct Registry(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) accounts: AccountsClient<Transport>,
-    pub(crate) seeders: Vec<Endpoint>,
+    pub(crate) seeders: Vec<Remote>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
     open: Mutex<BTreeMap<ChannelId, mpsc::Sender<Publish>>>,
@@ -42,10 +43,11 @@ const OPENED: Duration = Duration::from_secs(4);
 
 impl Registry {
     pub(crate) fn new(config: Config, shutdown: CancellationToken) -> Result<Self, Error> {
-        let accounts = AccountsClient::new(boot::grpc::connect_lazy(&config.accounts)?);
-        let seeders = config.seeders.iter().map(|url| endpoint(url));
+        let (accounts, tls) = (&config.accounts, &config.tls);
+        let accounts = boot::grpc::connect_lazy(accounts, Role::Accounts, tls)?;
+        let seeders = config.seeders.iter().map(|url| remote(url, tls));
         Ok(Self(Arc::new(Shared {
-            accounts,
+            accounts: AccountsClient::new(accounts),
             seeders: seeders.collect::<Result<_, _>>()?,
             config,
             shutdown,

@@ -12,6 +12,8 @@ mod refusal;
 
 use std::{sync::Arc, time::Duration};
 
+use boot::tls::Tls;
+use proto::access::Role;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
@@ -26,6 +28,8 @@ pub struct Config {
     pub accounts: String,
     /// The encoder's gRPC URL.
     pub encoder: String,
+    /// How it speaks to other services; plain text on loopback, unless told otherwise.
+    pub tls: Tls,
     /// What a broadcaster, and a stranger, may cost.
     pub limits: Limits,
 }
@@ -37,6 +41,7 @@ impl Config {
         Self {
             accounts,
             encoder,
+            tls: Tls::default(),
             limits: Limits::default(),
         }
     }
@@ -109,8 +114,8 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         limits: config.limits,
         gate: Gate::new(config.limits),
-        accounts: boot::grpc::connect_lazy(&config.accounts)?,
-        encoder: boot::grpc::connect_lazy(&config.encoder)?,
+        accounts: boot::grpc::connect_lazy(&config.accounts, Role::Accounts, &config.tls)?,
+        encoder: boot::grpc::connect_lazy(&config.encoder, Role::Encoder, &config.tls)?,
         shutdown: shutdown.clone(),
     });
     let tasks = TaskTracker::new();

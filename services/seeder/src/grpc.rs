@@ -192,6 +192,7 @@ mod tests {
         let config = Config {
             // Nobody listens on the discard port.
             tracker: "http://127.0.0.1:9".into(),
+            tls: Default::default(),
             upload_max: parse_rate("1Mbps").unwrap(),
             tickets: Verifier::new(&SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes()),
             public: Vec::new(),

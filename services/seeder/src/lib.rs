@@ -19,17 +19,17 @@ use std::{
     time::Instant,
 };
 
-use boot::{ticket::Verifier, units::Rate};
+use boot::{ticket::Verifier, tls::Tls, units::Rate};
 use native::{
     host::{self, Clock, Command, Host},
     link::{self, address::Policy},
     shaper::Wire,
     socket::Socket,
 };
-use proto::seeder::seeder_server::SeederServer;
+use proto::{access::Role, seeder::seeder_server::SeederServer};
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use tonic::{service::Routes, transport::Channel};
 
 use channels::Channels;
 use readers::Readers;
@@ -44,6 +44,8 @@ const MAX_PENDING: usize = 256;
 pub struct Config {
     /// The tracker's gRPC URL.
     pub tracker: String,
+    /// How it speaks to other services.
+    pub tls: Tls,
     /// What each channel may send to viewers.
     pub upload_max: Rate,
     /// Believes the tickets of players over HTTP.
@@ -126,7 +128,7 @@ impl Service {
     pub fn new(config: Config, shutdown: CancellationToken) -> Result<(Self, Driver), Error> {
         let (commands, receiver) = host::commands();
         let inner = Inner {
-            tracker: boot::grpc::connect_lazy(&config.tracker)?,
+            tracker: boot::grpc::connect_lazy(&config.tracker, Role::Tracker, &config.tls)?,
             config,
             clock: Clock::new(Instant::now()),
             channels: Channels::default(),
@@ -153,10 +155,10 @@ pub async fn serve(
     let links = links(&service.0.config, &socket);
     let seed = getrandom::u64().map_err(|_| Error::Randomness)?;
     let host = Host::new(service.0.clock, Wire::plain(socket), links, seed)?;
+    let tls = service.0.config.tls.clone();
     let grpc = SeederServer::new(service).max_decoding_message_size(boot::grpc::MESSAGE_MAX);
-    let router = boot::grpc::server().add_service(grpc);
     let (served, ()) = tokio::join!(
-        boot::grpc::serve(router, listener, shutdown.clone()),
+        boot::grpc::serve(Routes::new(grpc), listener, &tls, shutdown.clone()),
         host.run(driver.0, shutdown),
     );
     Ok(served?)

@@ -11,7 +11,7 @@ use proto::tracker::{
 use tokio::{net::TcpListener, sync::mpsc, time::timeout};
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tokio_util::sync::CancellationToken;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, service::Routes};
 
 use crate::{
     Error, Service, figures,
@@ -32,13 +32,9 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
+    let tls = service.0.tls.clone();
     let service = TrackerServer::new(service).max_decoding_message_size(MESSAGE_MAX);
-    boot::grpc::serve(
-        boot::grpc::server().add_service(service),
-        listener,
-        shutdown,
-    )
-    .await
+    boot::grpc::serve(Routes::new(service), listener, &tls, shutdown).await
 }
 
 #[tonic::async_trait]

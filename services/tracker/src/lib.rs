@@ -13,7 +13,7 @@ mod swarm;
 
 use std::{sync::Arc, time::Duration};
 
-use boot::ticket::Verifier;
+use boot::{ticket::Verifier, tls::Tls};
 use tokio_util::sync::CancellationToken;
 
 pub use grpc::serve;
@@ -29,6 +29,8 @@ pub struct Config {
     pub swarm: overlay_core::tracker::Config,
     /// Viewers come through a proxy, so that their addresses are the proxy's.
     pub proxied: bool,
+    /// How it speaks to other services.
+    pub tls: Tls,
 }
 
 /// What strangers may take.
@@ -77,6 +79,7 @@ struct Inner {
     swarms: Arc<registry::Registry>,
     places: Arc<places::Places>,
     proxied: bool,
+    tls: Tls,
     shutdown: CancellationToken,
 }
 
@@ -106,6 +109,7 @@ impl Service {
             places: places::Places::new(config.limits),
             tickets: config.tickets,
             proxied: config.proxied,
+            tls: config.tls,
             limits: config.limits,
             shutdown,
         })))

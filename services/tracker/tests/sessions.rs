@@ -7,8 +7,12 @@ use boot::ticket::{Share, Signer, Ticket};
 use futures_util::{SinkExt, StreamExt};
 use overlay_core::wire::{FromTracker, Join, Ping, ToTracker, from_tracker, to_tracker};
 use prost::Message as _;
-use proto::tracker::{
-    AnnounceOpen, AnnounceRequest, StatsRequest, announce_request, tracker_client::TrackerClient,
+use proto::{
+    access::Role,
+    tracker::{
+        AnnounceOpen, AnnounceRequest, StatsRequest, announce_request,
+        tracker_client::TrackerClient,
+    },
 };
 use serde_json::Value;
 use tokio::{
@@ -40,6 +44,7 @@ impl Tracker {
             limits,
             swarm: Default::default(),
             proxied: false,
+            tls: Default::default(),
         };
         let shutdown = CancellationToken::new();
         let service = Service::new(config, shutdown.clone())?;
@@ -54,7 +59,11 @@ impl Tracker {
         Ok(Self {
             http,
             signer,
-            grpc: TrackerClient::new(boot::grpc::connect_lazy(&url)?),
+            grpc: TrackerClient::new(boot::grpc::connect_lazy(
+                &url,
+                Role::Tracker,
+                &Default::default(),
+            )?),
             shutdown,
         })
     }

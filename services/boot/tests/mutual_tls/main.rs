@@ -1,0 +1,6 @@
+//! Services that know each other by certificates, over real sockets.
+
+mod files;
+mod meeting;
+mod renewal;
+mod stage;
