@@ -1,5 +1,5 @@
-//! What of a certificate our services go by. Read by the CA and by who loads its
-//! own certificate.
+//! What of a certificate our services go by. Read by the CA, by who loads its own certificate
+//! and by the guard before every call.
 //!
 //! The one rule: nothing here is trusted for being read; whether the CA signed it is
 //! rustls's to say.

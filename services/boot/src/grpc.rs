@@ -1,5 +1,6 @@
 //! gRPC as all services speak it: limits on what a peer may make us hold, keep-alives that
-//! find a dead one, a drain that ends; in plain text or by [`Tls`].
+//! find a dead one, a drain that ends; in plain text or by [`Tls`], and with a guard before
+//! every method.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tonic::{
 };
 
 pub use crate::tls::reason;
-use crate::tls::{self, Connector, Tls};
+use crate::tls::{self, Connector, Guard, Tls};
 
 /// The largest message in either direction. Services set it on what they serve and call
 /// (`max_decoding_message_size`); it is also tonic's default for decoding.
@@ -104,7 +105,7 @@ pub fn connect_lazy(url: &str, role: Role, tls: &Tls) -> Result<Channel, Error> 
 }
 
 /// Serves with our limits until `shutdown`, then lets running calls end for 5 s and returns.
-/// By TLS, callers show a certificate.
+/// By TLS, callers show a certificate, and may call what [`proto::access`] lets them.
 ///
 /// # Errors
 /// Those of the transport.
@@ -115,7 +116,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let current = tls.current();
-    let routes = routes.prepare();
+    let guarded = Guard::new(routes.prepare(), current.is_some());
     let draining = shutdown.clone();
     let stop = shutdown.cancelled_owned();
     let served = async {
@@ -123,13 +124,13 @@ pub async fn serve(
             Some(current) => {
                 let incoming = tls::incoming(listener, current.clone());
                 server()
-                    .serve_with_incoming_shutdown(routes, incoming, stop)
+                    .serve_with_incoming_shutdown(guarded, incoming, stop)
                     .await
             }
             None => {
                 let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
                 server()
-                    .serve_with_incoming_shutdown(routes, incoming, stop)
+                    .serve_with_incoming_shutdown(guarded, incoming, stop)
                     .await
             }
         }

@@ -7,6 +7,7 @@
 
 mod accept;
 mod connect;
+mod guard;
 mod material;
 mod plain;
 mod refusal;
@@ -18,6 +19,7 @@ use proto::access::Role;
 
 pub(crate) use accept::incoming;
 pub(crate) use connect::Connector;
+pub(crate) use guard::Guard;
 pub use refusal::reason;
 pub(crate) use reload::Current;
 

@@ -1,5 +1,6 @@
 //! Services that know each other by certificates, over real sockets.
 
+mod access;
 mod files;
 mod meeting;
 mod renewal;

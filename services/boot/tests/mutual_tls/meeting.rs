@@ -7,7 +7,7 @@ use boot::{grpc::reason, pki::Holder, tls::Tls};
 use proto::access::Role;
 use rcgen::CertificateParams;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
-use tonic::transport::Channel;
+use tonic::{Code, transport::Channel};
 
 use crate::stage::{Log, Pki, QUICK, Server, ask};
 
@@ -109,6 +109,20 @@ async fn tls_is_refused_where_plain_text_is_spoken() -> Result<()> {
     is_refused(&server.caller(&pki.tls(Role::Tracker)?)?).await?;
     assert_eq!(log.lines(&["accounts", "does not speak TLS"]), 1);
     ask(&server.caller(&Tls::default())?).await??;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_role_that_is_not_on_the_list_is_refused() -> Result<()> {
+    let log = Log::start();
+    let pki = Pki::new()?;
+    let server = Server::start(&pki.tls(Role::Accounts)?).await?;
+    let caller = server.caller(&pki.tls(Role::Ingest)?)?;
+    for _ in 0..TRIES {
+        let refused = ask(&caller).await?.map_err(|status| status.code());
+        assert_eq!(refused, Err(Code::PermissionDenied));
+    }
+    assert_eq!(log.lines(&["WARN", "ingest", "Accounts/TicketKey"]), 1);
     Ok(())
 }
 
