@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
-use boot::ticket::Verifier;
+use boot::{ticket::Verifier, tls::Tls};
 use proto::{
     access::Role,
     accounts::{TicketKeyRequest, accounts_client::AccountsClient},
@@ -42,10 +42,11 @@ impl Ready {
 /// comes first.
 pub(crate) async fn tickets(
     accounts: &str,
+    tls: &Tls,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Verifier>> {
-    let channel = boot::grpc::connect_lazy(accounts, Role::Accounts, &Default::default())
-        .context("--accounts is no URL")?;
+    let channel =
+        boot::grpc::connect_lazy(accounts, Role::Accounts, tls).context("--accounts is no URL")?;
     let mut client = AccountsClient::new(channel);
     let asking = async {
         let mut reminded: Option<time::Instant> = None;
@@ -53,7 +54,7 @@ pub(crate) async fn tickets(
             let asked = time::timeout(CALL_DEADLINE, client.ticket_key(TicketKeyRequest {})).await;
             let why = match asked {
                 Ok(Ok(reply)) => return reply.into_inner().public_key,
-                Ok(Err(status)) => status.message().to_owned(),
+                Ok(Err(status)) => boot::grpc::reason(&status),
                 Err(_) => format!("no answer within {CALL_DEADLINE:?}"),
             };
             if reminded.is_none_or(|at| at.elapsed() >= REMIND) {

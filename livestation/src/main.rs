@@ -10,6 +10,7 @@ mod seeder;
 mod sim;
 mod standalone;
 mod swarm;
+mod tls;
 mod tracker;
 mod watch;
 mod web;

@@ -8,11 +8,14 @@ use std::{
 
 use anyhow::Context;
 use boot::units::{Rate, parse_rate, parse_service_url};
+use proto::access::Role;
 use tokio::net::TcpListener;
 
 use crate::{
     apart::{self, Ready},
-    exit, web,
+    exit,
+    tls::TlsFlags,
+    web,
 };
 
 /// Run a seeder alone: it roots the stripes of every channel; several share the work.
@@ -70,6 +73,8 @@ pub(crate) struct Args {
     /// What it sends at most, to all viewers of a channel together
     #[arg(long, env = "LIVESTATION_UPLOAD_MAX", value_name = "RATE", default_value = "100Mbps", value_parser = parse_rate)]
     upload_max: Rate,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Written when it serves
     #[arg(long, value_name = "FILE")]
     ready_json: Option<PathBuf>,
@@ -77,6 +82,12 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = boot::shutdown_token()?;
+    let calls = [
+        ("--accounts", &*args.accounts),
+        ("--tracker", &*args.tracker),
+    ];
+    let listens = [("--grpc", args.grpc)];
+    let tls = args.tls.open(&[Role::Seeder], &listens, &calls)?;
     let http = web::bind(args.http).with_context(|| format!("--http {}", args.http))?;
     let grpc = TcpListener::bind(args.grpc)
         .await
@@ -84,15 +95,15 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let udp = UdpSocket::bind(args.udp).with_context(|| format!("--udp {}", args.udp))?;
     let ready = Ready {
         http: format!("http://{}", http.local_addr()?),
-        grpc: format!("http://{}", grpc.local_addr()?),
+        grpc: format!("{}://{}", tls.scheme(), grpc.local_addr()?),
         udp: Some(udp.local_addr()?),
     };
-    let Some(tickets) = apart::tickets(&args.accounts, &stop).await? else {
+    let Some(tickets) = apart::tickets(&args.accounts, &tls, &stop).await? else {
         return Ok(exit::DONE.into());
     };
     let config = seeder::Config {
         tracker: args.tracker,
-        tls: Default::default(),
+        tls,
         upload_max: args.upload_max,
         tickets,
         public: args.udp_public,

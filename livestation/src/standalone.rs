@@ -6,6 +6,7 @@
 mod home;
 mod sockets;
 mod stages;
+mod tls;
 mod turn;
 mod welcome;
 
@@ -13,9 +14,12 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use accounts::Accounts;
 use anyhow::Context;
-use boot::units::{Rate, parse_rate, parse_service_url};
+use boot::{
+    tls::Tls,
+    units::{Rate, parse_rate, parse_service_url},
+};
 
-use crate::{exit, web};
+use crate::{exit, tls::TlsFlags, web};
 use home::Home;
 use sockets::Sockets;
 use stages::{Stage, Stages};
@@ -131,6 +135,8 @@ pub(crate) struct Args {
     seeders: Vec<String>,
     #[command(flatten)]
     turn: turn::Args,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Written when all of it serves: addresses, stream key, API token
     #[arg(long, value_name = "FILE")]
     ready_json: Option<PathBuf>,
@@ -139,12 +145,13 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let shutdown = boot::shutdown_token()?;
     let turn = args.turn.open()?;
+    let tls = tls::open(&args)?;
     let home = Home::open(&args.data_dir)?;
     let sockets = Sockets::bind(&args).await?;
     let accounts = Accounts::open(accounts::Config {
         database: home.database(),
         tracker: tracker_url(&args, &sockets),
-        tls: Default::default(),
+        tls: tls.clone(),
         public_url: args.public_url.clone(),
         tracker_public: args.tracker_public.clone(),
         turn,
@@ -156,7 +163,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         tracing::warn!("--srt: SRT is not served yet; broadcast by RTMP");
     }
     let ready = Ready::new(&sockets.addresses, &keys, args.tracker.is_some());
-    let mut stages = serve(&args, sockets, &accounts)?;
+    let mut stages = serve(&args, sockets, &accounts, &tls)?;
 
     let ended = tokio::select! {
         name = stages.first_end() => Some(name),
@@ -184,9 +191,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Starts every service. What feeds stops before what is fed, so that the last of a
 /// broadcast still reaches its viewers.
-fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<Stages> {
+fn serve(args: &Args, sockets: Sockets, accounts: &Accounts, tls: &Tls) -> anyhow::Result<Stages> {
     let mut feed = Stage::new("ingest", Duration::from_secs(5));
-    let ingest = ingest::Config::new(sockets.accounts.url.clone(), sockets.encoder.url.clone());
+    let mut ingest = ingest::Config::new(sockets.accounts.url.clone(), sockets.encoder.url.clone());
+    ingest.tls = tls.clone();
     feed.spawn("ingest", ingest::serve(ingest, sockets.rtmp, feed.stop()));
 
     let mut code = Stage::new("encoder", Duration::from_secs(5));
@@ -194,7 +202,8 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
         true => vec![sockets.seeder.url.clone()],
         false => args.seeders.clone(),
     };
-    let encoder = encoder::Config::new(sockets.accounts.url.clone(), seeders);
+    let mut encoder = encoder::Config::new(sockets.accounts.url.clone(), seeders);
+    encoder.tls = tls.clone();
     code.spawn(
         "encoder",
         encoder::serve(encoder, sockets.encoder.listener, code.stop()),
@@ -205,7 +214,7 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
     if args.seeders.is_empty() {
         let config = seeder::Config {
             tracker: args.tracker.clone().unwrap_or(sockets.tracker.url),
-            tls: Default::default(),
+            tls: tls.clone(),
             upload_max: args.seeder_upload_max,
             tickets: accounts.ticket_verifier(),
             public: args.udp_public.clone(),
@@ -224,12 +233,12 @@ fn serve(args: &Args, sockets: Sockets, accounts: &Accounts) -> anyhow::Result<S
                 ..tracker::Limits::default()
             },
             swarm: overlay_core::tracker::Config::default(),
-            // The station has no TLS of its own.
+            // Pages and sessions have no TLS of their own.
             proxied: args
                 .public_url
                 .as_ref()
                 .is_some_and(|url| url.starts_with("https")),
-            tls: Default::default(),
+            tls: tls.clone(),
         };
         let tracker = tracker::Service::new(config, hosts.stop())?;
         let serving = tracker::serve(tracker.clone(), sockets.tracker.listener, hosts.stop());

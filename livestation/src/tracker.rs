@@ -4,11 +4,14 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
 use boot::units::parse_service_url;
+use proto::access::Role;
 use tokio::net::TcpListener;
 
 use crate::{
     apart::{self, Ready},
-    exit, web,
+    exit,
+    tls::TlsFlags,
+    web,
 };
 
 /// Run a tracker alone: it places viewers, and the rest of the station outlives it.
@@ -50,6 +53,8 @@ pub(crate) struct Args {
         default_value_t = 512
     )]
     viewers_per_address: usize,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Written when it serves
     #[arg(long, value_name = "FILE")]
     ready_json: Option<PathBuf>,
@@ -57,16 +62,18 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = boot::shutdown_token()?;
+    let (listens, calls) = ([("--grpc", args.grpc)], [("--accounts", &*args.accounts)]);
+    let tls = args.tls.open(&[Role::Tracker], &listens, &calls)?;
     let http = web::bind(args.http).with_context(|| format!("--http {}", args.http))?;
     let grpc = TcpListener::bind(args.grpc)
         .await
         .with_context(|| format!("--grpc {}", args.grpc))?;
     let ready = Ready {
         http: format!("http://{}", http.local_addr()?),
-        grpc: format!("http://{}", grpc.local_addr()?),
+        grpc: format!("{}://{}", tls.scheme(), grpc.local_addr()?),
         udp: None,
     };
-    let Some(tickets) = apart::tickets(&args.accounts, &stop).await? else {
+    let Some(tickets) = apart::tickets(&args.accounts, &tls, &stop).await? else {
         return Ok(exit::DONE.into());
     };
     let config = tracker::Config {
@@ -77,7 +84,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
         swarm: overlay_core::tracker::Config::default(),
         proxied: false,
-        tls: Default::default(),
+        tls,
     };
     let service = tracker::Service::new(config, stop.clone())?;
     let routed = service.clone();
