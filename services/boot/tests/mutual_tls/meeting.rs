@@ -3,7 +3,11 @@
 use std::time::{Duration, SystemTime};
 
 use anyhow::Result;
-use boot::{grpc::reason, pki::Holder, tls::Tls};
+use boot::{
+    grpc::{Remote, reason},
+    pki::Holder,
+    tls::Tls,
+};
 use proto::access::Role;
 use rcgen::CertificateParams;
 use tokio::{io::AsyncReadExt, net::TcpStream, time::timeout};
@@ -32,6 +36,20 @@ async fn the_right_certificate_is_served() -> Result<()> {
         ask(&server.caller(&pki.tls(role)?)?).await??;
     }
     assert_eq!(log.lines(&["WARN"]), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn who_connects_first_knows_whether_anybody_can_be_called() -> Result<()> {
+    let (ours, theirs) = (Pki::new()?, Pki::new()?);
+    let server = Server::start(&ours.tls(Role::Accounts)?).await?;
+    let connect = async |tls: Tls| {
+        let remote = Remote::new(&server.url(&tls), Role::Accounts, &tls)?;
+        anyhow::Ok(timeout(QUICK, remote.connect()).await?)
+    };
+    let connected = connect(ours.tls(Role::Tracker)?).await??;
+    ask(&connected).await??;
+    assert!(connect(theirs.tls(Role::Tracker)?).await?.is_err());
     Ok(())
 }
 

@@ -129,10 +129,17 @@ impl Server {
         Ok(Self { address, shutdown })
     }
 
+    pub(crate) fn url(&self, tls: &Tls) -> String {
+        format!("{}://{}", tls.scheme(), self.address)
+    }
+
     /// Somebody who calls it by our own means, to find accounts there.
     pub(crate) fn caller(&self, tls: &Tls) -> Result<Channel> {
-        let url = format!("{}://{}", tls.scheme(), self.address);
-        Ok(boot::grpc::connect_lazy(&url, Role::Accounts, tls)?)
+        Ok(boot::grpc::connect_lazy(
+            &self.url(tls),
+            Role::Accounts,
+            tls,
+        )?)
     }
 
     /// Somebody who calls it by tonic's TLS, with the certificate and key given, or none.
@@ -186,7 +193,7 @@ impl Log {
 
     /// Lines with all of these words. Nobody's address and no key is in any line.
     pub(crate) fn lines(&self, words: &[&str]) -> usize {
-        let written = self.written.0.lock().unwrap();
+        let written = self.written.0.lock().expect("no panic");
         let text = String::from_utf8_lossy(&written);
         for secret in ["127.0.0.1", "BEGIN", "PRIVATE"] {
             assert!(!text.contains(secret), "{secret}: {text}");
@@ -209,7 +216,7 @@ impl Log {
 
 impl io::Write for Written {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
+        self.0.lock().expect("no panic").extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
