@@ -29,6 +29,9 @@ const GROWTH: f64 = 0.05;
 const MOST_GROWTH: f64 = 1.0;
 /// Cuts down to this part are looked back on.
 const DEEP: f64 = 0.75;
+/// Who waits for nothing but its own bound sends as much less as it was cut, and not less
+/// still: that would be the line.
+const ALIKE: f64 = 0.85;
 /// A round trip that was longer than we thought is waited for twice as long, up to so much.
 const MOST_PATIENCE: f64 = 4.0;
 /// And no longer so after such a calm.
@@ -50,7 +53,7 @@ pub(super) struct Line {
     full: Instant,
     /// Part more at the next growth.
     growth: f64,
-    /// Before the first of the cuts since the last calm.
+    /// Before the first of the cuts that have not been looked back on.
     before: Option<Before>,
     patience: f64,
 }
@@ -97,7 +100,8 @@ impl Line {
                 true => CALM_STILL,
                 false => CALM,
             };
-            if self.carries < self.allowed && now.since(self.judged) >= calm {
+            let since = now.since(self.judged.max(self.full));
+            if self.carries < self.allowed && since >= calm {
                 self.judged = now;
                 self.before = None;
                 self.carries = (self.carries * (1.0 + self.growth)).min(self.allowed);
@@ -109,6 +113,7 @@ impl Line {
             return;
         }
         self.full = now;
+        self.growth = GROWTH;
         self.held_up += span;
         self.sent += sent;
         if self.held_up < HELD_UP || now.since(self.judged) < SETTLES {
@@ -125,7 +130,6 @@ impl Line {
         if rate < self.carries * FULLY {
             let carries = self.carries;
             self.before.get_or_insert(Before { carries, rate });
-            self.growth = GROWTH;
             let least = (self.carries * HALF).max(self.allowed * LEAST);
             self.carries = (rate * KEPT).max(least);
             self.judged = now;
@@ -139,10 +143,14 @@ impl Line {
             return false;
         };
         let (cut, fell) = (self.carries / before.carries, rate / before.rate);
-        let wrong = cut <= DEEP && fell <= (1.0 + cut) / 2.0 && self.patience < MOST_PATIENCE;
+        let alike = (cut * ALIKE..=(1.0 + cut) / 2.0).contains(&fell);
+        if cut > DEEP {
+            return false;
+        }
+        self.before = None;
+        let wrong = alike && self.patience < MOST_PATIENCE;
         if wrong {
             self.carries = before.carries;
-            self.before = None;
             self.patience = (self.patience * 2.0).min(MOST_PATIENCE);
         }
         wrong
@@ -204,6 +212,37 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_gets_worse_and_worse_is_believed() {
+        let mut now = Instant::default();
+        let mut line = Line::new(now, 1_000_000.0);
+        for (seconds, carried) in [(4, 650_000.0), (3, 560_000.0), (12, 250_000.0)] {
+            for _ in 0..seconds * 2 {
+                now = now + SPAN;
+                line.on_span(now, SPAN, (carried * 0.5) as u64, true);
+            }
+        }
+        assert!(line.carries() <= 300_000.0, "{}", line.carries());
+    }
+
+    /// Keyframes fill it for a moment, again and again: that is no calm in which to grow.
+    #[test]
+    fn a_line_that_is_full_now_and_then_does_not_grow() {
+        let mut now = Instant::default();
+        let mut line = Line::new(now, 1_000_000.0);
+        for _ in 0..8 {
+            now = now + SPAN;
+            line.on_span(now, SPAN, 200_000, true);
+        }
+        let cut = line.carries();
+        assert!(cut < 600_000.0, "{cut}");
+        for step in 0..400 {
+            now = now + SPAN;
+            line.on_span(now, SPAN, 150_000, step % 4 == 0);
+        }
+        assert_eq!(line.carries(), cut);
+    }
+
+    #[test]
     fn a_line_that_was_lame_for_a_while_is_soon_as_good_as_before() {
         let mut now = Instant::default();
         let mut line = Line::new(now, 1_000_000.0);
@@ -231,6 +270,6 @@ mod tests {
             now = now + SPAN;
             line.on_span(now, SPAN, 0, true);
         }
-        assert!(line.carries() >= 1_000_000.0 * LEAST);
+        assert_eq!(line.carries(), 1_000_000.0 * LEAST);
     }
 }
