@@ -40,7 +40,7 @@ pub(super) struct Remote {
     /// A TURN server's address.
     turn: bool,
     tried: bool,
-    /// Sent to it by our socket, and over our TURN server.
+    /// Sent to it by our socket, and over our TURN server: another way, with as many.
     probes: [Probes; 2],
 }
 
@@ -52,15 +52,16 @@ struct Probes {
 }
 
 impl Probes {
-    /// Whether one more may go, which then counts.
-    fn take(&mut self, now: Instant) -> bool {
+    /// Whether one more may go.
+    fn may(&self, now: Instant) -> bool {
         let soon = self.last.is_some_and(|last| now < last + PROBE_GAP);
-        let may = !soon && self.count < PROBES;
-        if may {
-            self.count += 1;
-            self.last = Some(now);
-        }
-        may
+        !soon && self.count < PROBES
+    }
+
+    /// One more went.
+    fn count(&mut self, now: Instant) {
+        self.count += 1;
+        self.last = Some(now);
     }
 }
 
@@ -322,13 +323,14 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
         let Some(entry) = self.slots[slot].as_mut() else {
             return;
         };
-        if super::super::stun::is_stun(&bytes) {
-            let unheard = || !self.routes.is_proved(to, slot);
-            let remote = entry.remote.iter_mut().find(|remote| remote.at == to);
-            if remote.is_some_and(|r| unheard() && !r.probes[usize::from(turned)].take(now)) {
-                return;
-            }
-        } else {
+        let probes = super::super::stun::is_stun(&bytes) && !self.routes.is_proved(to, slot);
+        let way = usize::from(turned);
+        let probed = entry.remote.iter().position(|remote| remote.at == to);
+        let probed = probed.filter(|_| probes);
+        if probed.is_some_and(|at| !entry.remote[at].probes[way].may(now)) {
+            return;
+        }
+        if !super::super::stun::is_stun(&bytes) {
             let theirs = entry.remote.iter().any(|at| at.turn && at.at == to);
             entry.by_turn = turned || theirs;
         }
@@ -348,6 +350,10 @@ impl<K: Copy + Eq + Hash + Debug> Links<K> {
                 return;
             };
             out = Transmit { to, bytes, over };
+        }
+        // What waited for the server's permission has not gone.
+        if let Some(at) = probed {
+            entry.remote[at].probes[way].count(now);
         }
         entry.traffic.sent += out.bytes.len() as u64;
         self.traffic.sent += out.bytes.len() as u64;
