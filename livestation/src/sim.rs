@@ -76,7 +76,8 @@ Example:
   livestation sim run churn --seeds 8 --json before.json   # and after a change: after.json
   livestation sim compare before.json after.json
 
-Marked with * is what differs by more than both spread over their seeds.")]
+Marked with * is what differs by more than both spread over their seeds, of which there must be
+four at least.")]
 struct CompareArgs {
     /// What `sim run --json` wrote
     #[arg(value_name = "A.json")]

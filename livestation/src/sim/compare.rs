@@ -32,10 +32,9 @@ pub(super) fn table(before: &Path, after: &Path) -> anyhow::Result<String> {
         let (Some(a), Some(b)) = (Spread::of(&before, name), Spread::of(&after, name)) else {
             continue;
         };
-        let apart = if a.most < b.least || b.most < a.least {
-            "*"
-        } else {
-            ""
+        let apart = match a.most < b.least || b.most < a.least {
+            true if a.count.min(b.count) >= ENOUGH => "*",
+            _ => "",
         };
         let _ = writeln!(
             table,
@@ -57,7 +56,11 @@ fn read(path: &Path) -> anyhow::Result<Outcome> {
         .with_context(|| format!("{name} is not what `sim run --json` writes"))
 }
 
+/// With fewer seeds a spread says nothing.
+const ENOUGH: usize = 4;
+
 struct Spread {
+    count: usize,
     least: f64,
     median: f64,
     most: f64,
@@ -71,6 +74,7 @@ impl Spread {
             .filter_map(|run| run.metrics.get(name).copied().flatten())
             .collect();
         Some(Self {
+            count: values.len(),
             least: values.iter().copied().reduce(f64::min)?,
             most: values.iter().copied().reduce(f64::max)?,
             median: median(values)?,

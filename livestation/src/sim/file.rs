@@ -166,6 +166,7 @@ struct Network {
     jitter: Option<Duration>,
     #[serde(default, deserialize_with = "some_share")]
     loss: Option<f64>,
+    #[serde(default, deserialize_with = "burst")]
     burst: Option<f64>,
 }
 
@@ -236,10 +237,20 @@ impl File {
         let bitrate_bps = self.stream.bitrate.unwrap_or(usual.bitrate_bps);
         let generation = self.stream.generation.unwrap_or(usual.generation);
         let gop = self.stream.gop.unwrap_or(usual.gop);
-        if generation.is_zero() || bitrate_bps == 0 || gop < generation {
-            return Err("[stream] generation: more than nothing, and no longer than gop".into());
+        if generation < SHORTEST || bitrate_bps == 0 || gop < generation {
+            return Err("[stream] generation: 10ms at least, and no longer than gop".into());
         }
         let uplinks = uplinks(&self.uplink, self.swarm.resource_index, bitrate_bps)?;
+        if let Some(late) = self
+            .event
+            .iter()
+            .find(|event| event.at >= self.run.duration)
+        {
+            let at = late.at.as_secs_f64();
+            return Err(format!(
+                "[[event]] at: {at} s, when the run is over; see [run] duration"
+            ));
+        }
         let faults = self.event.iter().map(|event| event.fault(warmup));
         let scenario = Scenario {
             peers: self.swarm.peers,
@@ -271,6 +282,8 @@ impl File {
     }
 }
 
+/// A picture of a hundred a second.
+const SHORTEST: Duration = Duration::from_millis(10);
 /// A flash crowd comes within this.
 const FLASH: Duration = Duration::from_secs(10);
 
@@ -278,6 +291,9 @@ impl Event {
     fn fault(&self, warmup: Duration) -> Result<Fault, String> {
         let lasts = || self.lasts.ok_or("[[event]] for: how long it lasts, as 30s");
         let what = match (self.kill, self.partition, self.tracker, self.seeder) {
+            (Some(_), None, None, None) if self.lasts.is_some() => {
+                return Err("[[event]] for: who is killed does not come back".into());
+            }
             (Some(share), None, None, None) => What::Vanish(Who::Share(share), How::Killed),
             (None, Some(share), None, None) => What::Partition(share, lasts()?),
             (None, None, Some(Down::Down), None) => What::TrackerDown(lasts()?),
@@ -373,6 +389,14 @@ fn some_index<'d, D: Deserializer<'d>>(from: D) -> Result<Option<f64>, D::Error>
         false => Err(D::Error::custom(
             "an index is above 0, as 1.3, and at most 100",
         )),
+    }
+}
+
+fn burst<'d, D: Deserializer<'d>>(from: D) -> Result<Option<f64>, D::Error> {
+    let burst = f64::deserialize(from)?;
+    match (1.0..=1000.0).contains(&burst) {
+        true => Ok(Some(burst)),
+        false => Err(D::Error::custom("packets in a row, 1.0 to 1000.0")),
     }
 }
 
@@ -512,6 +536,18 @@ free_riders = 0.2
         );
         assert!(error.contains("together 1"), "{error}");
         assert!(refused("", &[]).contains("about"));
+        for (wrong, right) in [
+            ("[network]\nburst = 0.2\n", "1.0"),
+            ("[stream]\ngeneration = \"1ms\"\n", "10ms"),
+            ("[[event]]\nat = \"30s\"\nkill = 0.5\n", "duration"),
+            (
+                "[[event]]\nat = \"3s\"\nkill = 0.5\nfor = \"2s\"\n",
+                "come back",
+            ),
+        ] {
+            let error = refused(&format!("{SMALL}{wrong}"), &[]);
+            assert!(error.contains(right), "{error}");
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ mod measure;
 mod report;
 
 pub use measure::Measures;
-use measure::{Mark, Measure};
+use measure::{Counts, Mark, Measure};
 
 pub use report::{FaultReport, Report};
 
@@ -147,6 +147,8 @@ struct Host {
     ended: Option<Stats>,
     /// Where it stood when it was first measured.
     measured: Option<Mark>,
+    /// What it had when the warm-up was over.
+    counted: Counts,
 }
 
 impl Host {
@@ -371,6 +373,7 @@ impl World {
             marked: None,
             ended: None,
             measured: None,
+            counted: Counts::default(),
         };
         self.hosts.insert(number, host);
     }

@@ -25,6 +25,7 @@ impl World {
         match what {
             What::Vanish(who, how) => {
                 for number in self.choose(who) {
+                    self.measure_leaves(number);
                     self.vanish(number, how);
                 }
             }

@@ -59,7 +59,7 @@ pub struct Measures {
     /// The least that a seeder must send, in stream rates.
     pub bound_origin_rate: Option<f64>,
     /// The highest media rate that all uplinks together could carry to everyone, of the
-    /// broadcast's own (Kumar, Liu and Ross 2007), with half a stripe of parity in sixteen.
+    /// broadcast's own (Kumar, Liu and Ross 2007), with one and a half stripes of parity in sixteen.
     pub bound_rate: Option<f64>,
 }
 
@@ -77,12 +77,11 @@ pub(super) struct Mark {
     at: Instant,
     played: bool,
     stood: Duration,
-    counts: Counts,
 }
 
 /// Of one viewer, since its beginning.
 #[derive(Clone, Copy, Default)]
-struct Counts {
+pub(super) struct Counts {
     received: ByteCounts,
     media_sent: u64,
     played_bytes: u64,
@@ -109,8 +108,13 @@ impl World {
         self.measure.seeder_sent = self.network.sent(SEEDER);
         let now = self.now;
         for (number, host) in &mut self.hosts {
-            if *number != SEEDER && host.is_alive() {
-                host.measured = Some(Mark::of(now, &host.peer.stats()));
+            if *number == SEEDER || !host.is_alive() {
+                continue;
+            }
+            let stats = host.peer.stats();
+            host.counted = Counts::of(&stats);
+            if now.since(host.started) >= BEGINS {
+                host.measured = Some(Mark::of(now, &stats));
             }
         }
     }
@@ -121,10 +125,7 @@ impl World {
         if let Some(host) = self.hosts.get_mut(&number).filter(|host| host.is_alive()) {
             let first = host.measured.is_none();
             if begun && first {
-                let mut mark = Mark::of(now, &host.peer.stats());
-                // Its bytes count from the first.
-                mark.counts = Counts::default();
-                host.measured = Some(mark);
+                host.measured = Some(Mark::of(now, &host.peer.stats()));
             }
         }
     }
@@ -164,8 +165,7 @@ impl World {
     }
 
     /// The least that a seeder must send: each stripe once, and what all uplinks together do
-    /// not carry of the demand, with half a stripe of parity in sixteen and one more for the
-    /// repair of losses.
+    /// not carry of the demand, with one and a half stripes of parity in sixteen.
     fn bound_origin_rate(&self) -> f64 {
         let (n_over_k, epsilon) = (20.0 / 16.0, 1.5 / 16.0);
         let viewers = self
@@ -239,7 +239,6 @@ impl Mark {
             at,
             played: stats.startup.is_some(),
             stood: stats.stall_time,
-            counts: Counts::of(stats),
         }
     }
 }
@@ -276,11 +275,8 @@ impl Past {
     /// A viewer leaves, or the run is over.
     fn add(&mut self, now: Instant, since: Instant, host: &Host) {
         let stats = host.peer.stats();
-        let none = Counts::default();
         let late = host.started >= since;
-        // Who came since and left before its mark has been there all the same.
-        let before = host.measured.as_ref().map_or(&none, |mark| &mark.counts);
-        self.counts.add(&Counts::of(&stats), before);
+        self.counts.add(&Counts::of(&stats), &host.counted);
         let there = now.since(host.started.max(since));
         self.offered += host.upload_bps as f64 / 8.0 * there.as_secs_f64();
         self.came += 1;
