@@ -35,7 +35,8 @@ enum Command {
 #[command(after_help = "\
 Examples:
   livestation pki init pki                 once
-  livestation pki init pki --renew seeder  every year, then copy seeder.pem and seeder.key
+  livestation pki init pki --renew station --renew seeder
+                                           every year, then copy seeder.pem and seeder.key
 
 A station here and a seeder on another machine, which has ca.pem, seeder.pem and seeder.key:
   livestation standalone --accounts-grpc 192.0.2.1:7700 --tracker-grpc 192.0.2.1:7701 \\

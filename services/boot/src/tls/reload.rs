@@ -26,6 +26,9 @@ use super::{
 /// How often the files are looked at. A change is taken at the second look that finds the
 /// same, since certificate and key are written one after the other.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// What could not be taken is tried again after so many looks: a file's owner or the clock
+/// may be right by then, and neither shows in how the file looks.
+const RETRY_LOOKS: u32 = 30;
 /// From so long before a certificate's end it is said, once.
 const REMIND: time::Duration = time::Duration::days(14);
 
@@ -70,6 +73,8 @@ async fn follow(current: Weak<Current>, files: Files, roles: Vec<Role>, loaded: 
     let mut seen = loaded.clone();
     let mut judged = loaded;
     let mut reminded = false;
+    // What was judged last is in use; else, looks until it is tried once more.
+    let (mut taken, mut looks_failed) = (true, 0_u32);
     let mut looks = interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -89,19 +94,26 @@ async fn follow(current: Weak<Current>, files: Files, roles: Vec<Role>, loaded: 
         };
         let settled = found == seen;
         seen = found;
-        if !settled || seen == judged {
+        // A file that could not be read, or not yet, may be readable now and look the same.
+        looks_failed = looks_failed.saturating_sub(1);
+        if !settled || seen == judged && (taken || looks_failed > 0) {
             continue;
         }
+        let again = seen == judged;
         judged = seen.clone();
         let (read, roles) = (files.clone(), roles.clone());
         match spawn_blocking(move || Material::load(&read, &roles)).await {
             Ok(Ok(material)) => {
                 let until = material.until.date();
                 current.replace(material);
+                taken = true;
                 tracing::info!(%until, "certificate renewed");
             }
             Ok(Err(error)) => {
-                tracing::warn!(%error, "the new certificate is not taken, the old one stays");
+                (taken, looks_failed) = (false, RETRY_LOOKS);
+                if !again {
+                    tracing::warn!(%error, "the new certificate is not taken, the old one stays");
+                }
             }
             Err(_) => {}
         }
