@@ -7,7 +7,7 @@ use bytes::{Buf, Bytes};
 use libfuzzer_sys::fuzz_target;
 use media::{
     cmaf::Fragmenter,
-    flv::{Audio, Video, audio, video},
+    flv::{audio, video},
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -17,22 +17,14 @@ fuzz_target!(|input: &[u8]| {
         let head = input.get_u16();
         let stamp = input.get_u32();
         let body = input.split_to(usize::from(head & 0x3ff).min(input.len()));
-        if head & 0x8000 == 0 {
-            match video(body) {
-                Ok(Video::Config(config)) => fragmenter.set_video(config),
-                Ok(Video::Frame(frame)) => {
-                    if fragmenter.video(stamp, frame).is_err() {
-                        return;
-                    }
-                }
-                _ => {}
-            }
-        } else {
-            match audio(body) {
-                Ok(Audio::Config(config)) => fragmenter.set_audio(config),
-                Ok(Audio::Frame(bytes)) => fragmenter.audio(stamp, bytes),
-                _ => {}
-            }
+        let read = match head & 0x8000 {
+            0 => video(body),
+            _ => audio(body),
+        };
+        if let Ok(Some(part)) = read
+            && fragmenter.put(stamp, part).is_err()
+        {
+            return;
         }
         if head & 0x4000 != 0 {
             fragmenter.flush();

@@ -13,7 +13,10 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::{aac, avc, flv::Frame};
+use crate::{
+    aac, avc,
+    part::{Part, Picture},
+};
 use fragment::{Pending, Sample};
 use timeline::{Timeline, Track};
 
@@ -149,6 +152,20 @@ impl Fragmenter {
         }
     }
 
+    /// What a demuxer found, with its stamp.
+    ///
+    /// # Errors
+    /// [`Error::GopTooLong`].
+    pub fn put(&mut self, stamp_ms: u32, part: Part) -> Result<(), Error> {
+        match part {
+            Part::VideoHeader(config) => self.set_video(config),
+            Part::Picture(picture) => self.video(stamp_ms, picture)?,
+            Part::AudioHeader(config) => self.set_audio(config),
+            Part::Sound(bytes) => self.audio(stamp_ms, bytes),
+        }
+        Ok(())
+    }
+
     /// The header of the pictures to come; in force from the next keyframe on.
     pub fn set_video(&mut self, config: avc::Config) {
         self.video = Some(config);
@@ -163,32 +180,32 @@ impl Fragmenter {
     ///
     /// # Errors
     /// [`Error::GopTooLong`].
-    pub fn video(&mut self, stamp_ms: u32, frame: Frame) -> Result<(), Error> {
+    pub fn video(&mut self, stamp_ms: u32, picture: Picture) -> Result<(), Error> {
         let whole = self
             .video
             .as_ref()
-            .is_some_and(|c| c.is_whole(&frame.bytes));
-        if !whole || frame.bytes.len() > MAX_SAMPLES_LEN {
+            .is_some_and(|c| c.is_whole(&picture.bytes));
+        if !whole || picture.bytes.len() > MAX_SAMPLES_LEN {
             self.wants_keyframe = true;
             self.counts.dropped += 1;
             return Ok(());
         }
         let placed_ms = self.timeline.place(Track::Video, stamp_ms);
-        if self.wants_keyframe && !frame.keyframe {
+        if self.wants_keyframe && !picture.keyframe {
             self.counts.dropped += 1;
             return Ok(());
         }
         let decode_ms = self.decode_ms(placed_ms);
-        if frame.keyframe {
+        if picture.keyframe {
             self.last_keyframe_ms = decode_ms;
             self.gop_len = 0;
             self.wants_keyframe = false;
         }
-        self.gop_len += frame.bytes.len();
+        self.gop_len += picture.bytes.len();
         if decode_ms - self.last_keyframe_ms > MAX_GOP_MS || self.gop_len > MAX_GOP_LEN {
             return Err(Error::GopTooLong);
         }
-        self.on_picture(placed_ms, decode_ms, frame);
+        self.on_picture(placed_ms, decode_ms, picture);
         Ok(())
     }
 
@@ -254,30 +271,30 @@ impl Fragmenter {
         decode_ms
     }
 
-    fn on_picture(&mut self, placed_ms: i64, decode_ms: i64, frame: Frame) {
+    fn on_picture(&mut self, placed_ms: i64, decode_ms: i64, picture: Picture) {
         self.finish_held(Some(decode_ms));
         let full = self.pending.video_span().is_some_and(|(start, _)| {
             self.video_ticks(decode_ms) - start >= FRAGMENT_MS * i64::from(VIDEO_TIMESCALE) / 1000
         });
-        if frame.keyframe || full {
+        if picture.keyframe || full {
             self.cut(false);
         }
         let stale = self
             .active
             .as_ref()
             .is_none_or(|active| active.video != self.video || active.audio != self.audio);
-        if frame.keyframe && stale {
+        if picture.keyframe && stale {
             self.begin(decode_ms);
         }
         // A decode time that had to be moved leaves the presentation time alone.
-        let composition_ms = (i64::from(frame.composition_ms) + placed_ms - decode_ms)
+        let composition_ms = (i64::from(picture.composition_ms) + placed_ms - decode_ms)
             .clamp(-MAX_COMPOSITION_MS, MAX_COMPOSITION_MS);
         self.held = Some(Sample {
             decode: self.video_ticks(decode_ms),
             duration: 0,
             composition: composition_ms as i32 * (VIDEO_TIMESCALE / 1000) as i32,
-            keyframe: frame.keyframe,
-            bytes: frame.bytes,
+            keyframe: picture.keyframe,
+            bytes: picture.bytes,
         });
         for (placed_ms, bytes) in std::mem::take(&mut self.early) {
             self.on_audio(placed_ms, bytes);

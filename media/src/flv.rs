@@ -6,40 +6,10 @@
 
 use bytes::{Buf, Bytes};
 
-use crate::{aac, avc};
-
-/// What a video tag holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Video {
-    /// How the frames that follow are to be decoded.
-    Config(avc::Config),
-    /// One picture.
-    Frame(Frame),
-    /// Nothing to show: an end mark, a command, metadata.
-    Nothing,
-}
-
-/// One coded picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    /// Decodes without anything before it.
-    pub keyframe: bool,
-    /// Presentation minus decode time.
-    pub composition_ms: i32,
-    /// NAL units, each with its length before it.
-    pub bytes: Bytes,
-}
-
-/// What an audio tag holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Audio {
-    /// How the frames that follow are to be decoded.
-    Config(aac::Config),
-    /// One coded frame.
-    Frame(Bytes),
-    /// Nothing to hear.
-    Nothing,
-}
+use crate::{
+    aac, avc,
+    part::{Part, Picture},
+};
 
 /// Why a tag is not taken.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,11 +28,12 @@ pub enum Error {
     Aac(#[from] aac::Error),
 }
 
-/// Reads the body of a video tag.
+/// Reads the body of a video tag; `None` where there is nothing to show: an end mark, a
+/// command, metadata.
 ///
 /// # Errors
 /// An unsupported codec, a tag cut short, an unreadable codec header.
-pub fn video(mut body: Bytes) -> Result<Video, Error> {
+pub fn video(mut body: Bytes) -> Result<Option<Part>, Error> {
     let first = body.try_get_u8().map_err(|_| Error::Short)?;
     let frame_type = first >> 4 & 7;
     if first & 0x80 != 0 {
@@ -73,22 +44,22 @@ pub fn video(mut body: Bytes) -> Result<Video, Error> {
     }
     // Frame type 5 is a command to the player, without a packet.
     if frame_type == 5 {
-        return Ok(Video::Nothing);
+        return Ok(None);
     }
     let packet = body.try_get_u8().map_err(|_| Error::Short)?;
     let composition_ms = signed_24(&mut body)?;
     match packet {
-        0 => Ok(Video::Config(avc::Config::parse(body)?)),
-        1 => Ok(frame(frame_type == 1, composition_ms, body)),
-        _ => Ok(Video::Nothing),
+        0 => Ok(Some(Part::VideoHeader(avc::Config::parse(body)?))),
+        1 => Ok(picture(frame_type == 1, composition_ms, body)),
+        _ => Ok(None),
     }
 }
 
-/// Reads the body of an audio tag.
+/// Reads the body of an audio tag; `None` where there is nothing to hear.
 ///
 /// # Errors
 /// An unsupported codec, a tag cut short, an unreadable codec header.
-pub fn audio(mut body: Bytes) -> Result<Audio, Error> {
+pub fn audio(mut body: Bytes) -> Result<Option<Part>, Error> {
     let first = body.try_get_u8().map_err(|_| Error::Short)?;
     let packet = match first >> 4 {
         10 => body.try_get_u8().map_err(|_| Error::Short)?,
@@ -102,14 +73,14 @@ pub fn audio(mut body: Bytes) -> Result<Audio, Error> {
         format => return Err(unsupported(legacy_audio(format))),
     };
     match packet {
-        0 => Ok(Audio::Config(aac::Config::parse(body)?)),
-        1 if !body.is_empty() => Ok(Audio::Frame(body)),
-        _ => Ok(Audio::Nothing),
+        0 => Ok(Some(Part::AudioHeader(aac::Config::parse(body)?))),
+        1 if !body.is_empty() => Ok(Some(Part::Sound(body))),
+        _ => Ok(None),
     }
 }
 
 /// Enhanced RTMP: a packet type, then the codec's four letters.
-fn enhanced_video(packet: u8, frame_type: u8, mut body: Bytes) -> Result<Video, Error> {
+fn enhanced_video(packet: u8, frame_type: u8, mut body: Bytes) -> Result<Option<Part>, Error> {
     match packet {
         6 => return Err(unsupported("multitrack video".to_owned())),
         7 => return Err(unsupported("modified video packets (ModEx)".to_owned())),
@@ -120,28 +91,25 @@ fn enhanced_video(packet: u8, frame_type: u8, mut body: Bytes) -> Result<Video, 
         return Err(unsupported(four_letters(four_cc)));
     }
     if frame_type == 5 {
-        return Ok(Video::Nothing);
+        return Ok(None);
     }
     match packet {
-        0 => Ok(Video::Config(avc::Config::parse(body)?)),
+        0 => Ok(Some(Part::VideoHeader(avc::Config::parse(body)?))),
         1 => {
             let composition_ms = signed_24(&mut body)?;
-            Ok(frame(frame_type == 1, composition_ms, body))
+            Ok(picture(frame_type == 1, composition_ms, body))
         }
-        3 => Ok(frame(frame_type == 1, 0, body)),
-        _ => Ok(Video::Nothing),
+        3 => Ok(picture(frame_type == 1, 0, body)),
+        _ => Ok(None),
     }
 }
 
-fn frame(keyframe: bool, composition_ms: i32, bytes: Bytes) -> Video {
-    if bytes.is_empty() {
-        return Video::Nothing;
-    }
-    Video::Frame(Frame {
+fn picture(keyframe: bool, composition_ms: i32, bytes: Bytes) -> Option<Part> {
+    (!bytes.is_empty()).then_some(Part::Picture(Picture {
         keyframe,
         composition_ms,
         bytes,
-    })
+    }))
 }
 
 fn signed_24(body: &mut Bytes) -> Result<i32, Error> {
@@ -219,22 +187,25 @@ mod tests {
     #[test]
     fn composition_offsets_are_signed() {
         let tag = Bytes::from_static(&[0x27, 1, 0xff, 0xff, 0xd8, 1, 2]);
-        let Ok(Video::Frame(frame)) = video(tag) else {
-            panic!("no frame");
+        let Ok(Some(Part::Picture(picture))) = video(tag) else {
+            panic!("no picture");
         };
-        assert_eq!(frame.composition_ms, -40);
-        assert!(!frame.keyframe);
-        assert_eq!(frame.bytes, &[1, 2][..]);
+        assert_eq!(picture.composition_ms, -40);
+        assert!(!picture.keyframe);
+        assert_eq!(picture.bytes, &[1, 2][..]);
     }
 
     #[test]
     fn enhanced_h264_is_taken() {
         let tag = Bytes::from_static(b"\x91avc1\0\0\x14xyz");
-        let Ok(Video::Frame(frame)) = video(tag) else {
-            panic!("no frame");
+        let Ok(Some(Part::Picture(picture))) = video(tag) else {
+            panic!("no picture");
         };
-        assert!(frame.keyframe);
-        assert_eq!((frame.composition_ms, &frame.bytes[..]), (20, &b"xyz"[..]));
+        assert!(picture.keyframe);
+        assert_eq!(
+            (picture.composition_ms, &picture.bytes[..]),
+            (20, &b"xyz"[..])
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod cmaf;
 mod codec_string;
 pub mod flv;
 pub mod hls;
+pub mod part;
 pub mod rtmp;
 
 pub use codec_string::codecs;

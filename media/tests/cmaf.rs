@@ -4,7 +4,7 @@ use bytes::{Buf, Bytes};
 use media::{
     aac, avc,
     cmaf::{Fragment, Fragmenter},
-    flv::Frame,
+    part::Picture,
 };
 use mp4_atom::{Any, FourCC, Ftyp, Moof, Moov, ReadFrom};
 
@@ -33,10 +33,10 @@ fn both() -> Fragmenter {
 }
 
 /// One NAL unit of `len` bytes.
-fn picture(keyframe: bool, composition_ms: i32, len: usize) -> Frame {
+fn picture(keyframe: bool, composition_ms: i32, len: usize) -> Picture {
     let mut bytes = (len as u32).to_be_bytes().to_vec();
     bytes.resize(4 + len, 0x41);
-    Frame {
+    Picture {
         keyframe,
         composition_ms,
         bytes: bytes.into(),

@@ -5,6 +5,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use media::{
     cmaf::Fragmenter,
     flv,
+    part::Picture,
     rtmp::{
         Event, Session, amf,
         chunk::{Limits, Message, Reader, Writer},
@@ -278,8 +279,8 @@ proptest! {
         for (video, stamp, composition_ms, keyframe) in inputs {
             let bytes = Bytes::from_static(&[0, 0, 0, 1, 9]);
             if video {
-                let frame = flv::Frame { keyframe, composition_ms: composition_ms >> 8, bytes };
-                let _ = fragmenter.video(stamp, frame);
+                let picture = Picture { keyframe, composition_ms: composition_ms >> 8, bytes };
+                let _ = fragmenter.video(stamp, picture);
             } else {
                 fragmenter.audio(stamp, bytes);
             }

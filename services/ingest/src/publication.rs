@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use media::{
     cmaf::{self, Fragmenter},
     flv,
+    part::Part,
     rtmp::Tag,
 };
 use proto::{
@@ -87,25 +88,33 @@ impl Publication {
 
     /// A video tag came.
     pub(crate) async fn video(&mut self, tag: Tag) -> Result<(), Refusal> {
-        match flv::video(tag.body) {
-            Ok(flv::Video::Config(config)) => self.fragmenter.set_video(config),
-            Ok(flv::Video::Frame(frame)) => self.fragmenter.video(tag.timestamp, frame)?,
-            Ok(flv::Video::Nothing) => {}
-            Err(flv::Error::Short) => self.broken += 1,
-            Err(error) => return Err(error.into()),
-        }
-        self.send_ready().await
+        self.tag(tag.timestamp, flv::video(tag.body)).await
     }
 
     /// An audio tag came.
     pub(crate) async fn audio(&mut self, tag: Tag) -> Result<(), Refusal> {
-        match flv::audio(tag.body) {
-            Ok(flv::Audio::Config(config)) => self.fragmenter.set_audio(config),
-            Ok(flv::Audio::Frame(bytes)) => self.fragmenter.audio(tag.timestamp, bytes),
-            Ok(flv::Audio::Nothing) => {}
-            Err(flv::Error::Short) => self.broken += 1,
-            Err(error) => return Err(error.into()),
+        self.tag(tag.timestamp, flv::audio(tag.body)).await
+    }
+
+    async fn tag(
+        &mut self,
+        stamp_ms: u32,
+        read: Result<Option<Part>, flv::Error>,
+    ) -> Result<(), Refusal> {
+        match read {
+            Ok(Some(part)) => self.put(stamp_ms, part).await,
+            Ok(None) => Ok(()),
+            Err(flv::Error::Short) => {
+                self.broken += 1;
+                Ok(())
+            }
+            Err(error) => Err(error.into()),
         }
+    }
+
+    /// A header or a frame came.
+    pub(crate) async fn put(&mut self, stamp_ms: u32, part: Part) -> Result<(), Refusal> {
+        self.fragmenter.put(stamp_ms, part)?;
         self.send_ready().await
     }
 
