@@ -1,8 +1,11 @@
 //! H.264's headers: the decoder configuration record and the picture size in it.
 
-use bytes::Bytes;
+pub mod annex_b;
+mod sps;
 
-use crate::bits::Bits;
+use bytes::{BufMut, Bytes, BytesMut};
+
+use sps::Sps;
 
 /// A decoder configuration record (ISO/IEC 14496-15, 5.3.3.1), kept as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +22,12 @@ pub struct Error;
 
 /// Longest record taken; real ones are some 50 bytes.
 const MAX_RECORD_LEN: usize = 4096;
+/// Of them, for parameter sets with their lengths.
+const MAX_SETS_LEN: usize = MAX_RECORD_LEN - 11;
+/// As many as the record can count (ISO/IEC 14496-15, 5.3.3.1.2).
+const MAX_SPS: usize = 31;
+/// Likewise.
+const MAX_PPS: usize = 255;
 
 impl Config {
     /// Reads a record.
@@ -29,12 +38,41 @@ impl Config {
         if record.len() > MAX_RECORD_LEN || record.first() != Some(&1) {
             return Err(Error);
         }
-        let (width, height) = first_sps(&record).and_then(picture_size).ok_or(Error)?;
+        let (width, height) = first_sps(&record).and_then(Sps::read).ok_or(Error)?.size;
         Ok(Self {
             record,
             width,
             height,
         })
+    }
+
+    /// The record of these parameter sets, for NAL units with lengths of four bytes. The
+    /// first of `sps` is the one that pictures use, as far as the record tells.
+    ///
+    /// # Errors
+    /// When a set is missing or cannot be read, or the record would be too long.
+    pub fn from_sets(sps: &[Bytes], pps: &[Bytes]) -> Result<Self, Error> {
+        let first = sps.first().ok_or(Error)?;
+        let fields = Sps::read(first).ok_or(Error)?;
+        let [_, profile, compatibility, level, ..] = first[..] else {
+            return Err(Error);
+        };
+        let len: usize = sps.iter().chain(pps).map(|set| 2 + set.len()).sum();
+        if pps.is_empty() || sps.len() > MAX_SPS || pps.len() > MAX_PPS || len > MAX_SETS_LEN {
+            return Err(Error);
+        }
+        let mut record = BytesMut::with_capacity(len + 11);
+        // Version 1; the reserved bits are ones; lengths have 3 + 1 bytes.
+        record.put_slice(&[1, profile, compatibility, level, 0xff]);
+        record.put_u8(0xe0 | sps.len() as u8);
+        put_sets(&mut record, sps);
+        record.put_u8(pps.len() as u8);
+        put_sets(&mut record, pps);
+        if matches!(profile, 100 | 110 | 122 | 144) {
+            let [chroma, luma_depth, chroma_depth] = fields.format;
+            record.put_slice(&[0xfc | chroma, 0xf8 | luma_depth, 0xf8 | chroma_depth, 0]);
+        }
+        Self::parse(record.freeze())
     }
 
     /// The record's bytes, as a player wants them.
@@ -77,118 +115,11 @@ fn first_sps(record: &[u8]) -> Option<&[u8]> {
     (count > 0 && len >= 4).then_some(sps)
 }
 
-/// H.264, 7.3.2.1.1: seq_parameter_set_data.
-fn picture_size(sps: &[u8]) -> Option<(u16, u16)> {
-    let raw = without_emulation_prevention(sps);
-    let mut bits = Bits::new(raw.get(1..)?);
-    let profile = bits.read(8)?;
-    bits.read(16)?;
-    bits.ue()?;
-    let mut chroma_format = 1;
-    if matches!(
-        profile,
-        44 | 83 | 86 | 100 | 110 | 118 | 122 | 128 | 134 | 135 | 138 | 139 | 244
-    ) {
-        chroma_format = bits.ue()?;
-        skip_high_profile_fields(&mut bits, chroma_format)?;
+fn put_sets(record: &mut BytesMut, sets: &[Bytes]) {
+    for set in sets {
+        record.put_u16(set.len() as u16);
+        record.put_slice(set);
     }
-    skip_frame_order_fields(&mut bits)?;
-    let width_mbs = bits.ue()?.checked_add(1)?;
-    let height_units = bits.ue()?.checked_add(1)?;
-    let frames_only = bits.flag()?;
-    if !frames_only {
-        bits.flag()?;
-    }
-    bits.flag()?;
-    let crop = if bits.flag()? {
-        [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?]
-    } else {
-        [0; 4]
-    };
-    let fields = if frames_only { 1 } else { 2 };
-    let (unit_x, unit_y) = match chroma_format {
-        1 => (2, 2),
-        2 => (2, 1),
-        _ => (1, 1),
-    };
-    let width = cropped(width_mbs, 16, [crop[0], crop[1]], unit_x)?;
-    let height = cropped(
-        height_units,
-        16 * fields,
-        [crop[2], crop[3]],
-        unit_y * fields,
-    )?;
-    Some((width, height))
-}
-
-fn cropped(units: u32, unit: u32, crop: [u32; 2], crop_unit: u32) -> Option<u16> {
-    let cut = crop[0].checked_add(crop[1])?.checked_mul(crop_unit)?;
-    let size = units.checked_mul(unit)?.checked_sub(cut)?;
-    u16::try_from(size).ok().filter(|size| *size > 0)
-}
-
-fn skip_high_profile_fields(bits: &mut Bits<'_>, chroma_format: u32) -> Option<()> {
-    if chroma_format == 3 {
-        bits.flag()?;
-    }
-    bits.ue()?;
-    bits.ue()?;
-    bits.flag()?;
-    if bits.flag()? {
-        let lists = if chroma_format == 3 { 12 } else { 8 };
-        for list in 0..lists {
-            if bits.flag()? {
-                skip_scaling_list(bits, if list < 6 { 16 } else { 64 })?;
-            }
-        }
-    }
-    Some(())
-}
-
-fn skip_scaling_list(bits: &mut Bits<'_>, len: u32) -> Option<()> {
-    let (mut last, mut next) = (8_i64, 8_i64);
-    for _ in 0..len {
-        if next != 0 {
-            next = (last + bits.se()? + 256).rem_euclid(256);
-        }
-        if next != 0 {
-            last = next;
-        }
-    }
-    Some(())
-}
-
-fn skip_frame_order_fields(bits: &mut Bits<'_>) -> Option<()> {
-    bits.ue()?;
-    match bits.ue()? {
-        0 => {
-            bits.ue()?;
-        }
-        1 => {
-            bits.flag()?;
-            bits.se()?;
-            bits.se()?;
-            let cycle = bits.ue()?;
-            for _ in 0..cycle.min(255) {
-                bits.se()?;
-            }
-        }
-        _ => {}
-    }
-    bits.ue()?;
-    bits.flag()?;
-    Some(())
-}
-
-/// H.264, 7.3.1: a 3 after two zeros is not part of the content.
-fn without_emulation_prevention(nal: &[u8]) -> Vec<u8> {
-    let mut zeros = 0;
-    let kept = nal.iter().filter(|byte| {
-        let inserted = zeros >= 2 && **byte == 3;
-        zeros = if **byte == 0 { zeros + 1 } else { 0 };
-        !inserted
-    });
-    kept.copied().collect()
 }
 
 #[cfg(test)]
@@ -206,6 +137,15 @@ pub(crate) mod tests {
     fn the_picture_size_is_found() {
         let config = Config::parse(Bytes::from_static(RECORD_720P)).unwrap();
         assert_eq!(config.size(), (1280, 720));
+    }
+
+    #[test]
+    fn parameter_sets_make_the_record_that_libx264_makes() {
+        let whole = Bytes::from_static(RECORD_720P);
+        let (sps, pps) = (whole.slice(8..34), whole.slice(37..43));
+        let config = Config::from_sets(&[sps.clone()], &[pps]).unwrap();
+        assert_eq!(config.record(), &whole);
+        assert_eq!(Config::from_sets(&[sps], &[]), Err(Error));
     }
 
     #[test]
