@@ -24,8 +24,9 @@ const LIBRARIES: [&str; 11] = [
     "tungstenite",
     "tokio_tungstenite",
 ];
-/// Even what is wrong names addresses here.
-const SILENT: [&str; 4] = [
+/// Even what is wrong names addresses here, or is said of every lost packet.
+const SILENT: [&str; 5] = [
+    "srt_protocol",
     "turn_client_proto",
     "turn_types",
     "stun_proto",

@@ -15,10 +15,11 @@ const DEADLINE: Duration = Duration::from_secs(2);
 pub(crate) async fn authorize(
     accounts: transport::Channel,
     stream_key: String,
+    protocol: &str,
 ) -> Result<Channel, Refusal> {
     let request = AuthorizeRequest {
         stream_key,
-        protocol: "rtmp".to_owned(),
+        protocol: protocol.to_owned(),
     };
     let reply = timeout(DEADLINE, AccountsClient::new(accounts).authorize(request))
         .await

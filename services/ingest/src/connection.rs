@@ -12,7 +12,7 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    Shared, authorize::authorize, gate::Visitor, publication::Publication, refusal::Refusal,
+    FLUSH_AFTER, LINGER, Shared, gate::Visitor, publication::Publication, refusal::Refusal,
 };
 
 /// The task's state.
@@ -30,10 +30,6 @@ const READ_LEN: usize = 16 * 1024;
 const STRANGER_READ_LEN: usize = 4 * 1024;
 /// A peer must take our few answers within this.
 const WRITE_DEADLINE: Duration = Duration::from_secs(2);
-/// Who was refused may read why, and who is done may say so, before the socket goes.
-const LINGER: Duration = Duration::from_secs(1);
-/// After so long without media, what the fragmenter holds back goes.
-const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
 impl Connection {
     pub(crate) fn new(socket: TcpStream, shared: Arc<Shared>, visitor: Visitor) -> Self {
@@ -88,17 +84,8 @@ impl Connection {
         if !self.shared.gate.may_try(&self.visitor) {
             return Err(Refusal::TooManyKeys);
         }
-        let authorized = authorize(self.shared.accounts.clone(), request.key).await;
-        if let Err(Refusal::WrongKey(_)) = &authorized
-            && let Some(count) = self.shared.gate.on_wrong_key(&self.visitor)
-        {
-            tracing::warn!(count, "wrong stream keys");
-        }
-        let channel = authorized?;
-        if !self.shared.gate.admit(&mut self.visitor) {
-            return Err(Refusal::Full);
-        }
-        Publication::open(self.shared.encoder.clone(), channel).await
+        let admitted = self.shared.admit(&mut self.visitor, request.key, "rtmp");
+        admitted.await
     }
 
     async fn publish_request(&mut self) -> Result<PublishRequest, Refusal> {

@@ -1,4 +1,4 @@
-//! Takes broadcasters' RTMP, asks accounts whether they may, and gives the encoder CMAF
+//! Takes broadcasters' RTMP and SRT, asks accounts whether they may, and gives the encoder CMAF
 //! fragments. Demuxes and muxes; never transcodes.
 //!
 //! The one rule: a stranger costs next to nothing and not for long; a broadcaster's media
@@ -9,17 +9,21 @@ mod connection;
 mod gate;
 mod publication;
 mod refusal;
+pub mod srt;
 
 use std::{sync::Arc, time::Duration};
 
 use boot::tls::Tls;
 use proto::access::Role;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
 
+use authorize::authorize;
 use connection::Connection;
-use gate::Gate;
+use gate::{Gate, Visitor};
+use publication::Publication;
+use refusal::Refusal;
 
 /// What an ingest must be told.
 #[derive(Clone, Debug)]
@@ -32,6 +36,23 @@ pub struct Config {
     pub tls: Tls,
     /// What a broadcaster, and a stranger, may cost.
     pub limits: Limits,
+    /// How SRT is taken, where there is a socket for it.
+    pub srt: srt::Options,
+}
+
+/// Where broadcasters come.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For RTMP.
+    pub rtmp: TcpListener,
+    /// For SRT, unless it is off.
+    pub srt: Option<UdpSocket>,
+}
+
+impl From<TcpListener> for Sockets {
+    fn from(rtmp: TcpListener) -> Self {
+        Self { rtmp, srt: None }
+    }
 }
 
 impl Config {
@@ -43,6 +64,7 @@ impl Config {
             encoder,
             tls: Tls::default(),
             limits: Limits::default(),
+            srt: srt::Options::default(),
         }
     }
 }
@@ -96,19 +118,49 @@ struct Shared {
     shutdown: CancellationToken,
 }
 
+impl Shared {
+    /// From a key to an open session with the encoder.
+    async fn admit(
+        &self,
+        visitor: &mut Visitor,
+        key: String,
+        protocol: &str,
+    ) -> Result<Publication, Refusal> {
+        let authorized = authorize(self.accounts.clone(), key, protocol).await;
+        if let Err(Refusal::WrongKey(_)) = &authorized {
+            self.on_wrong_key(visitor);
+        }
+        let channel = authorized?;
+        if !self.gate.admit(visitor) {
+            return Err(Refusal::Full);
+        }
+        Publication::open(self.encoder.clone(), channel).await
+    }
+
+    fn on_wrong_key(&self, visitor: &Visitor) {
+        if let Some(count) = self.gate.on_wrong_key(visitor) {
+            tracing::warn!(count, "wrong stream keys");
+        }
+    }
+}
+
 /// How long stopping waits for broadcasters to be told.
 const DRAIN: Duration = Duration::from_secs(8);
 /// After the operating system refuses a socket (out of descriptors), let some close.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Who was refused may read why, and who is done may say so, before the socket goes.
+const LINGER: Duration = Duration::from_secs(1);
+/// After so long without media, what the fragmenter holds back goes.
+const FLUSH_AFTER: Duration = Duration::from_millis(500);
 
-/// Serves RTMP until `shutdown`; broadcasters are then told and closed, and may return to
-/// another ingest within the encoder's window.
+/// Serves RTMP, and SRT where there is a socket for it, until `shutdown`; broadcasters are then
+/// told and closed, and may return to another ingest within the encoder's window.
 ///
 /// # Errors
 /// When a configured address is no URL.
 pub async fn serve(
     config: Config,
-    listener: TcpListener,
+    sockets: impl Into<Sockets>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let shared = Arc::new(Shared {
@@ -116,12 +168,23 @@ pub async fn serve(
         gate: Gate::new(config.limits),
         accounts: boot::grpc::connect_lazy(&config.accounts, Role::Accounts, &config.tls)?,
         encoder: boot::grpc::connect_lazy(&config.encoder, Role::Encoder, &config.tls)?,
-        shutdown: shutdown.clone(),
+        shutdown,
     });
+    let Sockets { rtmp, srt } = sockets.into();
+    let by_srt = async {
+        if let Some(socket) = srt {
+            srt::serve(shared.clone(), config.srt, socket).await;
+        }
+    };
+    tokio::join!(serve_rtmp(shared.clone(), rtmp), by_srt);
+    Ok(())
+}
+
+async fn serve_rtmp(shared: Arc<Shared>, listener: TcpListener) {
     let tasks = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            () = shutdown.cancelled() => break,
+            () = shared.shutdown.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         let Ok((socket, address)) = accepted else {
@@ -139,5 +202,4 @@ pub async fn serve(
     if tokio::time::timeout(DRAIN, tasks.wait()).await.is_err() {
         tracing::warn!("stopped before every broadcaster was told");
     }
-    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Why a broadcaster is not served, in the words that it is told.
 
-use media::{flv, rtmp};
+use media::{flv, rtmp, ts};
 use tonic::{Code, Status};
 
 /// Why a connection ends before the broadcaster wanted it to.
@@ -16,6 +16,8 @@ pub(crate) enum Refusal {
     Away(&'static str),
     #[error("codec: {0}")]
     Codec(#[from] flv::Error),
+    #[error("codec: {0}")]
+    TransportStream(#[from] ts::Error),
     #[error("stream: {0}")]
     Stream(#[from] media::cmaf::Error),
     #[error("this server has no room for another broadcaster")]
@@ -26,22 +28,31 @@ pub(crate) enum Refusal {
     Stopping,
     #[error("protocol: {0}")]
     Protocol(#[from] rtmp::Error),
+    #[error("a stream id that asks for something else than to publish")]
+    StreamId,
+    #[error("wrong SRT passphrase")]
+    WrongPassphrase,
+    #[error("an SRT passphrase is missing on one side")]
+    Encryption,
     /// The broadcaster is not there any more to be told.
     #[error("connection lost")]
     Lost,
 }
 
 impl Refusal {
-    /// The status code and description for the broadcaster; none for who is gone, or
+    /// RTMP's status code and description for the broadcaster; none for who is gone, or
     /// speaks no RTMP.
     pub(crate) fn status(&self) -> Option<(&'static str, String)> {
         let code = match self {
             Self::WrongKey(_) | Self::TooManyKeys => "NetStream.Publish.Unauthorized",
             Self::AlreadyLive => "NetStream.Publish.BadName",
-            Self::Codec(_) | Self::Stream(_) => "NetStream.Publish.Rejected",
+            Self::Codec(_) | Self::TransportStream(_) | Self::Stream(_) => {
+                "NetStream.Publish.Rejected"
+            }
             Self::Away(_) | Self::Full | Self::Stopping => "NetStream.Publish.Failed",
             Self::Idle => "NetStream.Publish.Idle",
             Self::Protocol(rtmp::Error::NotPublishing) => "NetStream.Failed",
+            Self::StreamId | Self::WrongPassphrase | Self::Encryption => return None,
             Self::Protocol(_) | Self::Lost => return None,
         };
         let description = match self {
@@ -50,6 +61,7 @@ impl Refusal {
             Self::AlreadyLive => "channel is already live".to_owned(),
             Self::Away(service) => format!("{service} is not available; try again soon"),
             Self::Codec(error) => error.to_string(),
+            Self::TransportStream(error) => error.to_string(),
             Self::Stream(error) => error.to_string(),
             other => other.to_string(),
         };

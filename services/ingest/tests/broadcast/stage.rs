@@ -1,6 +1,8 @@
 //! Ingest, encoder and the stand-ins, started on loopback; ffmpeg to push with.
 
+pub(crate) mod caller;
 pub(crate) mod raw;
+pub(crate) mod relay;
 
 use std::{
     net::SocketAddr,
@@ -30,7 +32,7 @@ use proto::{
 };
 use stripe::{Body, ChannelId, EpochCertificate, EpochKey, Flags, Meta, SignedHeader};
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, UdpSocket},
     process,
     sync::{mpsc, oneshot},
     time::Instant,
@@ -47,6 +49,8 @@ const PLAY_OUT_DELAY_MS: u32 = 1800;
 /// Everything that runs.
 pub(crate) struct Stage {
     pub(crate) rtmp: SocketAddr,
+    /// Where SRT is taken, if it is.
+    pub(crate) srt: SocketAddr,
     seeder: Received,
     pub(crate) authorizations: Arc<Mutex<u32>>,
     stopping: CancellationToken,
@@ -86,6 +90,27 @@ impl Stage {
         Ok(Self { rtmp, ..stage })
     }
 
+    /// With a listener for SRT too.
+    pub(crate) async fn with_srt(
+        return_window: Duration,
+        limits: ingest::Limits,
+        options: ingest::srt::Options,
+    ) -> Result<Self> {
+        let (stage, accounts, encoder) = Self::without_ingest(return_window).await?;
+        let (listener, rtmp) = listen().await?;
+        let socket = UdpSocket::bind("127.0.0.1:0").await?;
+        let srt = socket.local_addr()?;
+        let mut config = ingest::Config::new(accounts, encoder);
+        config.limits = limits;
+        config.srt = options;
+        let sockets = ingest::Sockets {
+            rtmp: listener,
+            srt: Some(socket),
+        };
+        tokio::spawn(ingest::serve(config, sockets, stage.stopping.clone()));
+        Ok(Self { rtmp, srt, ..stage })
+    }
+
     /// Ingest alone on a thread, which is named as `/proc` names it.
     pub(crate) async fn with_ingest_on_a_thread() -> Result<(Self, String)> {
         let (stage, accounts, encoder) = Self::without_ingest(Duration::from_secs(60)).await?;
@@ -113,6 +138,7 @@ impl Stage {
         let stopping = CancellationToken::new();
         let stage = Self {
             rtmp: ([127, 0, 0, 1], 0).into(),
+            srt: ([127, 0, 0, 1], 0).into(),
             seeder: Received::default(),
             authorizations: Arc::default(),
             stopping: stopping.clone(),
@@ -258,6 +284,21 @@ pub(crate) async fn ingest_alone() -> Result<(SocketAddr, DropGuard)> {
     let config = ingest::Config::new(url(nowhere), url(nowhere));
     tokio::spawn(ingest::serve(config, listener, running.clone()));
     Ok((rtmp, running.drop_guard()))
+}
+
+/// As [`ingest_alone`], by SRT.
+pub(crate) async fn ingest_alone_with_srt() -> Result<(SocketAddr, DropGuard)> {
+    let running = CancellationToken::new();
+    let (closed, nowhere) = listen().await?;
+    drop(closed);
+    let (rtmp, _) = listen().await?;
+    let socket = UdpSocket::bind("127.0.0.1:0").await?;
+    let address = socket.local_addr()?;
+    let config = ingest::Config::new(url(nowhere), url(nowhere));
+    let srt = Some(socket);
+    let sockets = ingest::Sockets { rtmp, srt };
+    tokio::spawn(ingest::serve(config, sockets, running.clone()));
+    Ok((address, running.drop_guard()))
 }
 
 /// An ingest whose encoder opens sessions and then reads nothing.
