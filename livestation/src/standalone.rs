@@ -149,7 +149,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let home = Home::open(&args.data_dir)?;
     let sockets = Sockets::bind(&args).await?;
     let accounts = Accounts::open(accounts::Config {
-        database: home.database(),
+        database: home.database()?,
         tracker: tracker_url(&args, &sockets),
         tls: tls.clone(),
         public_url: args.public_url.clone(),

@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use accounts::{Accounts, Channel, ChannelName, PLAY_OUT_DELAY_MS};
+use accounts::{Accounts, Channel, ChannelName, Database, PLAY_OUT_DELAY_MS};
 use anyhow::{Context, bail};
 use boot::ticket::Share;
 
@@ -60,8 +60,8 @@ impl Home {
         }
     }
 
-    pub(super) fn database(&self) -> PathBuf {
-        self.folder.join("accounts.sqlite")
+    pub(super) fn database(&self) -> Result<Database, accounts::Error> {
+        Database::sqlite(&self.folder.join("accounts.sqlite"))
     }
 
     /// The secrets on file as long as they are good; else new ones.

@@ -21,12 +21,30 @@ pub enum Error {
     /// The operating system gave no randomness.
     #[error("no randomness: {0}")]
     Random(getrandom::Error),
-    /// The database failed.
+    /// The database failed, or is away.
     #[error("database: {0}")]
     Database(#[from] sqlx::Error),
+    /// The configuration names no database; the message does not repeat what it names.
+    #[error("{0}")]
+    DatabaseUrl(&'static str),
     /// The database could not be brought to this version.
     #[error("database migration: {0}")]
-    Migration(#[from] sqlx::migrate::MigrateError),
+    Migration(sqlx::migrate::MigrateError),
+    /// The database lacks so many of this program's migrations, and is not this program's
+    /// to change.
+    #[error("the database lacks {0} of this version's migrations: run livestation migrate")]
+    Behind(usize),
+    /// A newer program has migrated the database.
+    #[error(
+        "the database is at migration {found}, and this program knows no further than {known}: \
+         use a newer livestation"
+    )]
+    Ahead {
+        /// The newest that was applied.
+        found: i64,
+        /// The newest of this program.
+        known: i64,
+    },
     /// A URL in the configuration is not one.
     #[error("the tracker's URL is not one: {0}")]
     TrackerUrl(tonic::transport::Error),
@@ -38,6 +56,16 @@ pub enum Error {
 impl From<getrandom::Error> for Error {
     fn from(error: getrandom::Error) -> Self {
         Self::Random(error)
+    }
+}
+
+/// That the database is away is one thing, whatever it was asked.
+impl From<sqlx::migrate::MigrateError> for Error {
+    fn from(error: sqlx::migrate::MigrateError) -> Self {
+        match error {
+            sqlx::migrate::MigrateError::Execute(error) => Self::Database(error),
+            error => Self::Migration(error),
+        }
     }
 }
 
@@ -53,7 +81,13 @@ impl From<Error> for tonic::Status {
                 tracing::error!(%error, "the database does not answer");
                 Self::unavailable("the database does not answer")
             }
-            Error::Random(_) | Error::Migration(_) | Error::TrackerUrl(_) | Error::Ticket => {
+            Error::Random(_)
+            | Error::DatabaseUrl(_)
+            | Error::Migration(_)
+            | Error::Behind(_)
+            | Error::Ahead { .. }
+            | Error::TrackerUrl(_)
+            | Error::Ticket => {
                 tracing::error!(%error, "cannot serve");
                 Self::internal("accounts failed")
             }

@@ -77,7 +77,13 @@ impl From<Error> for Refusal {
                 let message = "try again in a moment";
                 Self::new(Status::SERVICE_UNAVAILABLE, "unavailable", message)
             }
-            Error::Random(_) | Error::Migration(_) | Error::TrackerUrl(_) | Error::Ticket => {
+            Error::Random(_)
+            | Error::DatabaseUrl(_)
+            | Error::Migration(_)
+            | Error::Behind(_)
+            | Error::Ahead { .. }
+            | Error::TrackerUrl(_)
+            | Error::Ticket => {
                 tracing::error!(%error, "cannot serve");
                 Self::new(
                     Status::INTERNAL_SERVER_ERROR,

@@ -3,6 +3,7 @@
 //! database, and the only holder of the keys that sign.
 
 mod channel;
+mod database;
 mod error;
 mod grpc;
 pub mod http;
@@ -10,7 +11,7 @@ mod secret;
 mod store;
 mod turn;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use boot::{
     ticket::{Share, Signer, Ticket, Verifier},
@@ -20,10 +21,14 @@ use proto::{access::Role, tracker::tracker_client::TrackerClient};
 use tonic::transport::Channel as Transport;
 
 pub use channel::{Channel, ChannelName, PLAY_OUT_DELAY_MS};
+pub use database::Database;
 pub use error::Error;
 pub use grpc::serve;
 pub use secret::{Kind, Secret};
-pub use store::StreamKey;
+pub use store::{
+    StreamKey,
+    migrations::{Migration, migrate, missing},
+};
 pub use turn::Turn;
 
 /// A viewer whose session breaks asks for another ticket, so that one need not last long.
@@ -32,8 +37,8 @@ const TICKET_TTL: Duration = Duration::from_secs(600);
 /// What accounts needs to know.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The SQLite file; its folder exists.
-    pub database: PathBuf,
+    /// Where channels, keys and instances are kept.
+    pub database: Database,
     /// Where the tracker's gRPC answers, `http://host:port`.
     pub tracker: String,
     /// How it speaks to other services.
@@ -61,10 +66,12 @@ struct Inner {
 }
 
 impl Accounts {
-    /// Opens or creates the database, migrates it and makes the keys it lacks.
+    /// Opens the database and makes the keys it lacks. A SQLite file is made when it is not
+    /// there, and brought to this version; Postgres has to be there and of this version.
     ///
     /// # Errors
-    /// [`Error::Database`], [`Error::Migration`], [`Error::TrackerUrl`].
+    /// [`Error::Database`], [`Error::Migration`], [`Error::Behind`], [`Error::Ahead`],
+    /// [`Error::TrackerUrl`].
     pub async fn open(config: Config) -> Result<Self, Error> {
         let store = store::Store::open(&config.database).await?;
         let transport = boot::grpc::connect_lazy(&config.tracker, Role::Tracker, &config.tls)

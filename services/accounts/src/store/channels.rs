@@ -1,0 +1,84 @@
+//! Channels in the database. Called by `Accounts`. The one rule: a row that breaks a channel's
+//! rules is an error, never a channel.
+
+use boot::ticket::Share;
+use ed25519_dalek::SigningKey;
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
+
+use super::{Store, array};
+use crate::{Channel, ChannelName, Error};
+
+/// The front page and the API list no more than this.
+const CHANNELS_LISTED: i64 = 500;
+
+const CHANNEL: &str =
+    "SELECT id, name, secret_key, play_out_delay_ms, share, created_at FROM channels";
+
+impl Store {
+    pub(crate) async fn add_channel(&self, channel: &Channel) -> Result<(), Error> {
+        let query = sqlx::query("INSERT INTO channels (id, name, secret_key, play_out_delay_ms, share, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(channel.id.as_slice())
+            .bind(channel.name.as_str())
+            .bind(channel.key.to_bytes().as_slice())
+            .bind(i64::from(channel.play_out_delay_ms))
+            .bind(share_text(channel.share))
+            .bind(channel.created_at as i64);
+        let added = self.session().await?.execute(query).await;
+        added.map_err(|error| match error.as_database_error() {
+            Some(reason) if reason.is_unique_violation() => Error::NameTaken,
+            _ => error.into(),
+        })?;
+        Ok(())
+    }
+
+    pub(crate) async fn channels(&self) -> Result<Vec<Channel>, Error> {
+        let text = format!("{CHANNEL} ORDER BY name LIMIT $1");
+        let query = sqlx::query(AssertSqlSafe(text)).bind(CHANNELS_LISTED);
+        let rows = self.session().await?.rows(query).await?;
+        Ok(rows.iter().map(channel).collect::<Result<_, _>>()?)
+    }
+
+    pub(crate) async fn channel_by_name(&self, name: &str) -> Result<Channel, Error> {
+        let text = format!("{CHANNEL} WHERE name = $1");
+        let query = sqlx::query(AssertSqlSafe(text)).bind(name);
+        let row = self.session().await?.row(query).await?;
+        Ok(channel(&row.ok_or(Error::NoSuchChannel)?)?)
+    }
+
+    pub(crate) async fn channel_by_id(&self, id: &[u8]) -> Result<Channel, Error> {
+        let text = format!("{CHANNEL} WHERE id = $1");
+        let query = sqlx::query(AssertSqlSafe(text)).bind(id);
+        let row = self.session().await?.row(query).await?;
+        Ok(channel(&row.ok_or(Error::NoSuchChannel)?)?)
+    }
+}
+
+pub(super) fn channel(row: &AnyRow) -> Result<Channel, sqlx::Error> {
+    let broken = || sqlx::Error::Decode("a channel breaks its own rules".into());
+    let delay: i64 = row.try_get("play_out_delay_ms")?;
+    Ok(Channel {
+        id: array(row, "id")?,
+        name: ChannelName::parse(row.try_get("name")?).map_err(|_| broken())?,
+        play_out_delay_ms: delay.try_into().map_err(|_| broken())?,
+        share: share(row.try_get("share")?).ok_or_else(broken)?,
+        created_at: row.try_get::<i64, _>("created_at")?.unsigned_abs(),
+        key: SigningKey::from_bytes(&array(row, "secret_key")?),
+    })
+}
+
+fn share_text(share: Share) -> &'static str {
+    match share {
+        Share::Required => "required",
+        Share::Allowed => "allowed",
+        Share::Off => "off",
+    }
+}
+
+fn share(text: &str) -> Option<Share> {
+    match text {
+        "required" => Some(Share::Required),
+        "allowed" => Some(Share::Allowed),
+        "off" => Some(Share::Off),
+        _ => None,
+    }
+}

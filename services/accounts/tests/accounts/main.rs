@@ -1,0 +1,32 @@
+//! Accounts as its callers see it: gRPC for ingest and encoder, HTTP for people and viewers,
+//! both over real sockets, on a database made from nothing. Each body runs on SQLite and on a
+//! Postgres that the test starts for itself.
+
+/// Each test twice: `sqlite::…` and `postgres::…`.
+macro_rules! on_both {
+    ($($name:ident)*) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() -> anyhow::Result<()> {
+                super::$name($crate::place::Place::sqlite()?).await
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() -> anyhow::Result<()> {
+                match $crate::place::Place::postgres()? {
+                    Some(place) => super::$name(place).await,
+                    None => Ok(()),
+                }
+            })*
+        }
+    };
+}
+
+mod calls;
+mod http;
+mod migrations;
+mod outages;
+mod place;
+mod server;
+mod service;

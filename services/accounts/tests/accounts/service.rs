@@ -1,0 +1,125 @@
+//! Accounts as it serves in a test.
+
+use std::{net::SocketAddr, time::Duration};
+
+use accounts::{Accounts, ChannelName, PLAY_OUT_DELAY_MS};
+use actix_web::{App, HttpServer};
+use boot::ticket::Share;
+use proto::{access::Role, accounts::accounts_client::AccountsClient};
+use reqwest::{Client, Method, StatusCode};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpListener,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::place::Place;
+
+pub(crate) struct Service {
+    pub(crate) accounts: Accounts,
+    pub(crate) http: SocketAddr,
+    pub(crate) token: String,
+    pub(crate) client: Client,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) place: Place,
+}
+
+impl Service {
+    pub(crate) async fn start(place: Place) -> anyhow::Result<Self> {
+        let accounts = place.open(None).await?;
+        let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+        let http = listener.local_addr()?;
+        let mounted = accounts.clone();
+        let server =
+            HttpServer::new(move || App::new().configure(accounts::http::routes(mounted.clone())))
+                .workers(1)
+                .disable_signals()
+                .listen(listener)?
+                .run();
+        tokio::spawn(server);
+        Ok(Self {
+            token: accounts.create_api_token().await?.reveal().to_owned(),
+            accounts,
+            http,
+            client: Client::new(),
+            shutdown: CancellationToken::new(),
+            place,
+        })
+    }
+
+    pub(crate) async fn channel(&self, name: &str) -> anyhow::Result<accounts::Channel> {
+        let name = ChannelName::parse(name)?;
+        let channel = self
+            .accounts
+            .create_channel(name, PLAY_OUT_DELAY_MS, Share::Allowed);
+        Ok(channel.await?)
+    }
+
+    /// A connection to its gRPC, which it serves from now on.
+    pub(crate) async fn connect(&self) -> anyhow::Result<tonic::transport::Channel> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let serve = accounts::serve(self.accounts.clone(), listener, self.shutdown.clone());
+        tokio::spawn(serve);
+        Ok(boot::grpc::connect_lazy(&url, Role::Accounts, &Default::default())?)
+    }
+
+    pub(crate) async fn grpc(&self) -> anyhow::Result<AccountsClient<tonic::transport::Channel>> {
+        Ok(AccountsClient::new(self.connect().await?))
+    }
+
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        token: Option<&str>,
+        body: Option<Value>,
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        let mut request = self
+            .client
+            .request(method, format!("http://{}{path}", self.http));
+        if let Some(token) = token {
+            request = request.bearer_auth(token);
+        }
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        let reply = request.send().await?;
+        let status = reply.status();
+        let text = reply.text().await?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+
+    /// Sends a head that promises a body, and one byte of it; the start of the answer.
+    pub(crate) async fn trickle(&self, token: &str) -> anyhow::Result<String> {
+        let mut socket = tokio::net::TcpStream::connect(self.http).await?;
+        let head = format!(
+            "POST /api/v1/channels HTTP/1.1\r\nhost: a\r\nauthorization: Bearer {token}\r\n\
+             content-type: application/json\r\ncontent-length: 99\r\n\r\n{{"
+        );
+        socket.write_all(head.as_bytes()).await?;
+        let mut reply = [0; 2000];
+        let len = tokio::time::timeout(Duration::from_secs(8), socket.read(&mut reply)).await??;
+        Ok(String::from_utf8_lossy(&reply[..len]).into_owned())
+    }
+
+    pub(crate) async fn administer(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<Value>,
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        self.ask(method, path, Some(&self.token), body).await
+    }
+}
+
+pub(crate) fn code(reply: &Value) -> &str {
+    let whole = reply["error"]["message"]
+        .as_str()
+        .is_some_and(|text| !text.is_empty());
+    reply["error"]["code"]
+        .as_str()
+        .filter(|_| whole)
+        .unwrap_or("-")
+}
