@@ -6,7 +6,7 @@ use std::{env, fs, path::Path};
 use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["accounts", "encoder", "seeder", "tracker"]
+    let files = ["accounts", "encoder", "registry", "seeder", "tracker"]
         .map(|name| format!("livestation/{name}.proto"));
     let descriptors = protox::compile(&files, ["."])?;
     let contracts = Path::new(&env::var("OUT_DIR")?).join("contracts.bin");

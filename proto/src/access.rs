@@ -83,8 +83,11 @@ pub struct Method {
     pub callers: &'static [Role],
 }
 
+/// Those of which there may be several, so that they register and find each other.
+const REGISTERED: &[Role] = &[Role::Ingest, Role::Encoder, Role::Tracker, Role::Seeder];
+
 /// Every method of every contract.
-pub static METHODS: [Method; 8] = [
+pub static METHODS: [Method; 12] = [
     Method {
         path: "/livestation.accounts.Accounts/Authorize",
         callers: &[Role::Ingest],
@@ -100,6 +103,22 @@ pub static METHODS: [Method; 8] = [
     Method {
         path: "/livestation.encoder.Encoder/Encode",
         callers: &[Role::Ingest],
+    },
+    Method {
+        path: "/livestation.registry.Registry/Register",
+        callers: REGISTERED,
+    },
+    Method {
+        path: "/livestation.registry.Registry/Renew",
+        callers: REGISTERED,
+    },
+    Method {
+        path: "/livestation.registry.Registry/Deregister",
+        callers: REGISTERED,
+    },
+    Method {
+        path: "/livestation.registry.Registry/List",
+        callers: REGISTERED,
     },
     Method {
         path: "/livestation.seeder.Seeder/Seed",

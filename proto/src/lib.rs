@@ -14,6 +14,11 @@ pub mod accounts {
 pub mod encoder {
     tonic::include_proto!("livestation.encoder");
 }
+/// Which instances run.
+#[expect(missing_docs, reason = "the .proto comments are the documentation")]
+pub mod registry {
+    tonic::include_proto!("livestation.registry");
+}
 /// Coded generations in.
 #[expect(missing_docs, reason = "the .proto comments are the documentation")]
 pub mod seeder {

@@ -45,6 +45,15 @@ pub enum Error {
         /// The newest of this program.
         known: i64,
     },
+    /// The instance's lease has ended, or it never had one.
+    #[error("there is no such living instance")]
+    NoSuchInstance,
+    /// The registry is full.
+    #[error("too many instances are registered")]
+    TooManyInstances,
+    /// The instance and this program may not work together.
+    #[error(transparent)]
+    Version(#[from] boot::version::Error),
     /// A URL in the configuration is not one.
     #[error("the tracker's URL is not one: {0}")]
     TrackerUrl(tonic::transport::Error),
@@ -73,7 +82,11 @@ impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::NoSuchChannel | Error::NoSuchKey => Self::not_found(message),
+            Error::NoSuchChannel | Error::NoSuchKey | Error::NoSuchInstance => {
+                Self::not_found(message)
+            }
+            Error::TooManyInstances => Self::resource_exhausted(message),
+            Error::Version(_) => Self::failed_precondition(message),
             Error::WrongKey => Self::unauthenticated(message),
             Error::NameTaken => Self::already_exists(message),
             Error::Invalid(_) => Self::invalid_argument(message),

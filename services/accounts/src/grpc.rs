@@ -1,8 +1,11 @@
 //! The face to the other services. What each call means stands in `accounts.proto`.
 
-use proto::accounts::{
-    self as wire, AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest,
-    TicketKeyReply, TicketKeyRequest, accounts_server::AccountsServer,
+use proto::{
+    accounts::{
+        self as wire, AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest,
+        TicketKeyReply, TicketKeyRequest, accounts_server::AccountsServer,
+    },
+    registry::registry_server::RegistryServer,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +26,10 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), tonic::transport::Error> {
     let tls = accounts.0.tls.clone();
+    let registry = RegistryServer::new(accounts.clone()).max_decoding_message_size(MESSAGE_MAX);
     let service = AccountsServer::new(accounts).max_decoding_message_size(MESSAGE_MAX);
-    boot::grpc::serve(Routes::new(service), listener, &tls, shutdown).await
+    let routes = Routes::new(service).add_service(registry);
+    boot::grpc::serve(routes, listener, &tls, shutdown).await
 }
 
 #[tonic::async_trait]

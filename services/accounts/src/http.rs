@@ -82,6 +82,9 @@ impl From<Error> for Refusal {
             | Error::Migration(_)
             | Error::Behind(_)
             | Error::Ahead { .. }
+            | Error::NoSuchInstance
+            | Error::TooManyInstances
+            | Error::Version(_)
             | Error::TrackerUrl(_)
             | Error::Ticket => {
                 tracing::error!(%error, "cannot serve");

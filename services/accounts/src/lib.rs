@@ -7,6 +7,8 @@ mod database;
 mod error;
 mod grpc;
 pub mod http;
+mod instance;
+mod registry;
 mod secret;
 mod store;
 mod turn;

@@ -6,6 +6,7 @@
 
 mod channels;
 mod dialect;
+mod instances;
 pub(crate) mod migrations;
 mod secrets;
 mod session;

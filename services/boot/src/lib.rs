@@ -8,9 +8,11 @@ pub mod files;
 pub mod grpc;
 pub mod http;
 pub mod pki;
+pub mod registry;
 mod start;
 pub mod ticket;
 pub mod tls;
 pub mod units;
+pub mod version;
 
 pub use start::{Error, shutdown_token, start};

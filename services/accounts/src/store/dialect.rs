@@ -68,6 +68,14 @@ impl Backend {
         }
     }
 
+    /// The database's clock, in Unix milliseconds.
+    pub(super) const fn now_ms(&self) -> &'static str {
+        match self {
+            Self::Postgres => "(extract(epoch FROM clock_timestamp()) * 1000)::BIGINT",
+            Self::Sqlite(_) => "CAST(unixepoch('now', 'subsec') * 1000 AS INTEGER)",
+        }
+    }
+
     /// One row if the table of applied migrations is there.
     pub(super) const fn has_history(&self) -> &'static str {
         match self {

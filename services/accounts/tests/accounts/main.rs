@@ -25,8 +25,10 @@ macro_rules! on_both {
 
 mod calls;
 mod http;
+mod members;
 mod migrations;
 mod outages;
 mod place;
+mod registry;
 mod server;
 mod service;

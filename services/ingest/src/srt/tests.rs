@@ -8,13 +8,14 @@ use super::{passphrase::key_size, *};
 use crate::{Limits, gate::Gate};
 
 async fn listener() -> Listener {
-    let nowhere = || boot::grpc::connect_lazy("http://127.0.0.1:1").unwrap();
+    let nowhere =
+        |role| boot::grpc::connect_lazy("http://127.0.0.1:1", role, &Default::default()).unwrap();
     let limits = Limits::default();
     let shared = Shared {
         limits,
         gate: Gate::new(limits),
-        accounts: nowhere(),
-        encoder: nowhere(),
+        accounts: nowhere(proto::access::Role::Accounts),
+        encoder: nowhere(proto::access::Role::Encoder),
         shutdown: tokio_util::sync::CancellationToken::new(),
     };
     Listener {
