@@ -2,9 +2,11 @@
 //! `Args` and a `run` that answers with the exit code; everything they host lives in the
 //! libraries.
 
+mod accounts;
 mod apart;
 mod demo;
 mod exit;
+mod migrate;
 mod pki;
 mod seeder;
 mod sim;
@@ -47,6 +49,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Standalone(Box<standalone::Args>),
+    Accounts(Box<accounts::Args>),
+    Migrate(migrate::Args),
     Tracker(tracker::Args),
     Seeder(seeder::Args),
     Watch(watch::Args),
@@ -91,6 +95,8 @@ fn threads(command: &Command) -> Builder {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Standalone(args) => standalone::run(*args).await,
+        Command::Accounts(args) => accounts::run(*args).await,
+        Command::Migrate(args) => migrate::run(args).await,
         Command::Tracker(args) => tracker::run(args).await,
         Command::Seeder(args) => seeder::run(args).await,
         Command::Watch(args) => watch::run(args).await,
@@ -110,5 +116,19 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    /// What the environment says is shown by `--help` unless it is hidden.
+    #[test]
+    fn help_does_not_show_the_databases_password() {
+        for name in ["accounts", "migrate"] {
+            let mut cli = Cli::command();
+            let command = cli.find_subcommand_mut(name).expect("a subcommand");
+            let hidden = |arg: &&clap::Arg| arg.is_hide_env_values_set();
+            let database = command
+                .get_arguments()
+                .find(|arg| arg.get_id() == "database");
+            assert!(database.as_ref().is_some_and(hidden), "{name}");
+        }
     }
 }

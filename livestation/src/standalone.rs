@@ -7,7 +7,7 @@ mod home;
 mod sockets;
 mod stages;
 mod tls;
-mod turn;
+pub(crate) mod turn;
 mod welcome;
 
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
@@ -272,7 +272,7 @@ fn tracker_url(args: &Args, sockets: &Sockets) -> String {
 }
 
 /// Tickets name the tracker by it: `ws` where it says `http`.
-fn parse_public_url(text: &str) -> Result<String, &'static str> {
+pub(crate) fn parse_public_url(text: &str) -> Result<String, &'static str> {
     let url: actix_web::http::Uri = text.parse().map_err(|_| "not a URL")?;
     let web = matches!(url.scheme_str(), Some("http" | "https"));
     let bare = url.path() == "/" && url.query().is_none();

@@ -36,7 +36,7 @@ pub(crate) struct Args {
 
 impl Args {
     /// Reads the secret.
-    pub(super) fn open(&self) -> anyhow::Result<Option<Turn>> {
+    pub(crate) fn open(&self) -> anyhow::Result<Option<Turn>> {
         let Some(path) = &self.turn_secret_file else {
             return Ok(None);
         };

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use boot::registry::{Instance, LEASE, Membership}};
-use proto::{access::Role, registry::{
-    self as wire, ListRequest, RegisterRequest, RenewRequest, registry_client::RegistryClient,
+use boot::registry::{Instance, LEASE, Membership};
+use proto::{
+    access::Role,
+    registry::{
+        self as wire, ListRequest, RegisterRequest, RenewRequest, registry_client::RegistryClient,
+    },
 };
 use tokio::{net::TcpListener, sync::watch, time::timeout};
 use tokio_util::sync::CancellationToken;
@@ -37,7 +40,11 @@ impl Watched {
     /// Also now that the follower's patience is over.
     pub(crate) async fn was_always_listed(self, url: &str) -> Result<()> {
         tokio::time::sleep(LEASE + Duration::from_secs(2)).await;
-        let mut raw = RegistryClient::new(boot::grpc::connect_lazy(url, Role::Accounts, &Default::default())?);
+        let mut raw = RegistryClient::new(boot::grpc::connect_lazy(
+            url,
+            Role::Accounts,
+            &Default::default(),
+        )?);
         assert_eq!(list(&mut raw, "seeder").await?, [id(1)]);
         self.end.cancel();
         assert_eq!(self.seen.await?, 1, "a follower lost sight of it");

@@ -3,9 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use boot::registry::{LEASE, State}};
-use proto::{access::Role, registry::{
-    self as wire, DeregisterRequest, ListRequest, RegisterRequest, registry_client::RegistryClient,
+use boot::registry::{LEASE, State};
+use proto::{
+    access::Role,
+    registry::{
+        self as wire, DeregisterRequest, ListRequest, RegisterRequest,
+        registry_client::RegistryClient,
+    },
 };
 use sqlx::Connection;
 use tokio::time::timeout;
@@ -173,7 +177,11 @@ async fn no_more_than_4096_live_at_once(place: Place) -> Result<()> {
 
 async fn a_restart_of_accounts_ends_no_lease(place: Place) -> Result<()> {
     let first = Restartable::start(&place, None).await?;
-    let mut raw = RegistryClient::new(boot::grpc::connect_lazy(&first.url, Role::Accounts, &Default::default())?);
+    let mut raw = RegistryClient::new(boot::grpc::connect_lazy(
+        &first.url,
+        Role::Accounts,
+        &Default::default(),
+    )?);
     register(&mut raw, named(1)).await?;
     let url = first.stop().await;
     let _second = Restartable::start(&place, Some(url)).await?;

@@ -62,7 +62,11 @@ impl Service {
         let url = format!("http://{}", listener.local_addr()?);
         let serve = accounts::serve(self.accounts.clone(), listener, self.shutdown.clone());
         tokio::spawn(serve);
-        Ok(boot::grpc::connect_lazy(&url, Role::Accounts, &Default::default())?)
+        Ok(boot::grpc::connect_lazy(
+            &url,
+            Role::Accounts,
+            &Default::default(),
+        )?)
     }
 
     pub(crate) async fn grpc(&self) -> anyhow::Result<AccountsClient<tonic::transport::Channel>> {

@@ -14,11 +14,15 @@ use tonic_prost::ProstCodec;
 use crate::stage::{Log, Pki, QUICK, Server};
 
 /// Who may call what, drawn: the columns are accounts, ingest, encoder, tracker, seeder.
-const DECLARED: [(&str, &str); 8] = [
+const DECLARED: [(&str, &str); 12] = [
     ("/livestation.accounts.Accounts/Authorize", ".x..."),
     ("/livestation.accounts.Accounts/CertifyEpoch", "..x.."),
     ("/livestation.accounts.Accounts/TicketKey", "...xx"),
     ("/livestation.encoder.Encoder/Encode", ".x..."),
+    ("/livestation.registry.Registry/Register", ".xxxx"),
+    ("/livestation.registry.Registry/Renew", ".xxxx"),
+    ("/livestation.registry.Registry/Deregister", ".xxxx"),
+    ("/livestation.registry.Registry/List", ".xxxx"),
     ("/livestation.seeder.Seeder/Seed", "..x.."),
     ("/livestation.tracker.Tracker/Announce", "....x"),
     ("/livestation.tracker.Tracker/Stats", "x...."),

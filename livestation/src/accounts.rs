@@ -1,0 +1,184 @@
+//! `livestation accounts`: accounts in a process of its own: the site, the API, tickets, and
+//! the gRPC that the other services ask.
+//!
+//! The one rule: what it keeps is in the database; any number may run on one Postgres.
+
+use std::{
+    fs,
+    io::ErrorKind,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    time::Duration,
+};
+
+use accounts::{Accounts, Config, Database, Error};
+use anyhow::Context;
+use boot::units::parse_service_url;
+use proto::access::Role;
+use tokio::{net::TcpListener, time};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apart::Ready,
+    exit,
+    standalone::{parse_public_url, turn},
+    tls::TlsFlags,
+    web,
+};
+
+const PAUSE: Duration = Duration::from_millis(250);
+/// While the database is away, it is said this often.
+const REMIND: Duration = Duration::from_secs(10);
+
+/// Run accounts alone, on Postgres or on a SQLite file.
+///
+/// Postgres is brought to this version by `livestation migrate` first; a SQLite file is by
+/// itself, and may be used by one process only. While Postgres is away it answers that one may
+/// try again in a moment, and goes on when it is back.
+#[derive(clap::Args)]
+#[command(after_help = "\
+Example, with the URL in the environment, where nobody else on the machine sees it:
+  export LIVESTATION_DATABASE=postgres://livestation:PASSWORD@db.example/livestation
+  livestation migrate
+  livestation accounts --tracker http://127.0.0.1:7701 --api-token-file api-token
+  livestation tracker --accounts http://127.0.0.1:7700")]
+pub(crate) struct Args {
+    /// postgres://user:password@host/name or sqlite:FILE
+    #[arg(
+        long,
+        env = "LIVESTATION_DATABASE",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    database: String,
+    /// Pages, API, viewers' tickets
+    #[arg(
+        long,
+        env = "LIVESTATION_HTTP",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:8080"
+    )]
+    http: SocketAddr,
+    /// Where other services ask; must not be open to strangers
+    #[arg(
+        long,
+        env = "LIVESTATION_GRPC",
+        value_name = "ADDR",
+        default_value = "127.0.0.1:7700"
+    )]
+    grpc: SocketAddr,
+    /// Where the tracker answers other services
+    #[arg(long, env = "LIVESTATION_TRACKER", value_name = "URL", value_parser = parse_service_url)]
+    tracker: String,
+    /// Where viewers reach that tracker, such as https://tracker.live.example; else at
+    /// --public-url, or where they asked
+    #[arg(long, env = "LIVESTATION_TRACKER_PUBLIC", value_name = "URL", value_parser = parse_public_url)]
+    tracker_public: Option<String>,
+    /// The station as viewers reach it, such as https://live.example; else as they asked
+    #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL", value_parser = parse_public_url)]
+    public_url: Option<String>,
+    #[command(flatten)]
+    turn: turn::Args,
+    #[command(flatten)]
+    tls: TlsFlags,
+    /// Holds an API token, to make channels and stream keys with; made when it is not there
+    #[arg(long, env = "LIVESTATION_API_TOKEN_FILE", value_name = "FILE")]
+    api_token_file: Option<PathBuf>,
+    /// Written when it serves
+    #[arg(long, value_name = "FILE")]
+    ready_json: Option<PathBuf>,
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let database: Database = args.database.parse().context("--database")?;
+    let signal = boot::shutdown_token()?;
+    let (listens, calls) = ([("--grpc", args.grpc)], [("--tracker", &*args.tracker)]);
+    let tls = args.tls.open(&[Role::Accounts], &listens, &calls)?;
+    let http = web::bind(args.http).with_context(|| format!("--http {}", args.http))?;
+    let grpc = TcpListener::bind(args.grpc)
+        .await
+        .with_context(|| format!("--grpc {}", args.grpc))?;
+    let ready = Ready {
+        http: format!("http://{}", http.local_addr()?),
+        grpc: format!("{}://{}", tls.scheme(), grpc.local_addr()?),
+        udp: None,
+    };
+    let config = Config {
+        database,
+        tracker: args.tracker,
+        tls,
+        public_url: args.public_url,
+        tracker_public: args.tracker_public,
+        turn: args.turn.open()?,
+    };
+    let Some(accounts) = open(config, &signal).await? else {
+        return Ok(exit::DONE.into());
+    };
+    if let Some(file) = &args.api_token_file {
+        let shown = || format!("--api-token-file {}", file.display());
+        keep_api_token(&accounts, file).await.with_context(shown)?;
+    }
+    // Who ends takes the other along, and both drain.
+    let stop = signal.child_token();
+    let served = accounts.clone();
+    let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        cfg.configure(accounts::http::routes(served.clone()));
+    };
+    let pages = web::serve(http, routes, stop.clone())?;
+    let calls = accounts::serve(accounts.clone(), grpc, stop.clone());
+    ready.publish(args.ready_json.as_deref())?;
+    let (pages, calls) = tokio::join!(ending(pages, &stop), ending(calls, &stop));
+    accounts.close().await;
+    pages?;
+    calls?;
+    anyhow::ensure!(signal.is_cancelled(), "a server ended by itself");
+    Ok(exit::DONE.into())
+}
+
+/// Waits for a server that is away, as one may that starts at the same time as we; `None` when
+/// `stop` comes first. What waiting cannot mend is an error at once.
+async fn open(config: Config, stop: &CancellationToken) -> anyhow::Result<Option<Accounts>> {
+    let shown = config.database.to_string();
+    let a_file = config.database.migrates_itself();
+    let opening = async {
+        let mut reminded: Option<time::Instant> = None;
+        loop {
+            match Accounts::open(config.clone()).await {
+                Err(Error::Database(why)) if !a_file => {
+                    if reminded.is_none_or(|at| at.elapsed() >= REMIND) {
+                        reminded = Some(time::Instant::now());
+                        tracing::warn!(%why, database = shown, "it does not answer: trying again");
+                    }
+                }
+                opened => return opened,
+            }
+            time::sleep(PAUSE).await;
+        }
+    };
+    tokio::select! {
+        opened = opening => Ok(Some(opened.with_context(|| shown.clone())?)),
+        () = stop.cancelled() => Ok(None),
+    }
+}
+
+/// The token on file as long as it is good; else a new one.
+async fn keep_api_token(accounts: &Accounts, file: &Path) -> anyhow::Result<()> {
+    match fs::read_to_string(file) {
+        Ok(token) if accounts.is_api_token(token.trim()).await? => return Ok(()),
+        Ok(_) => tracing::warn!("the API token on file is not good any more: making another"),
+        Err(error) if error.kind() == ErrorKind::NotFound => {}
+        Err(error) => return Err(error.into()),
+    }
+    let token = accounts.create_api_token().await?;
+    Ok(boot::files::write_secret_atomically(
+        file,
+        token.reveal().as_bytes(),
+    )?)
+}
+
+async fn ending<T>(serving: impl Future<Output = T>, stop: &CancellationToken) -> T {
+    let ended = serving.await;
+    stop.cancel();
+    ended
+}
