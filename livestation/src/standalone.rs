@@ -1,10 +1,11 @@
 //! `livestation standalone`: all services in one process, with SQLite and nothing else to
 //! install. They speak gRPC to each other over loopback, as they do in a cluster; outside
-//! there is one HTTP address, one for RTMP and one UDP socket. The tracker and the seeders
-//! may be processes of their own instead, so that each can end and come back alone.
+//! there is one HTTP address, one for RTMP, one for SRT and one UDP socket. The tracker and the
+//! seeders may be processes of their own instead, so that each can end and come back alone.
 
 mod home;
 mod sockets;
+mod srt;
 mod stages;
 mod tls;
 pub(crate) mod turn;
@@ -33,7 +34,8 @@ use welcome::Ready;
 #[command(after_help = "\
 Examples:
   livestation standalone
-  livestation standalone --http 0.0.0.0:8080 --rtmp 0.0.0.0:1935 --udp 0.0.0.0:4433
+  livestation standalone --http 0.0.0.0:8080 --rtmp 0.0.0.0:1935 --srt 0.0.0.0:8890 \\
+    --udp 0.0.0.0:4433
   livestation standalone --data-dir /var/lib/livestation --seeder-upload-max 20Mbps
 
 Tracker and seeder as processes of their own, each of which may die and come back:
@@ -67,9 +69,8 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:1935"
     )]
     rtmp: SocketAddr,
-    /// Where broadcasters will push SRT; not served yet
-    #[arg(long, env = "LIVESTATION_SRT", value_name = "ADDR")]
-    srt: Option<SocketAddr>,
+    #[command(flatten)]
+    srt: srt::Args,
     /// The seeder's socket, where viewers fetch
     #[arg(
         long,
@@ -146,6 +147,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let shutdown = boot::shutdown_token()?;
     let turn = args.turn.open()?;
     let tls = tls::open(&args)?;
+    let srt = args.srt.open()?;
     let home = Home::open(&args.data_dir)?;
     let sockets = Sockets::bind(&args).await?;
     let accounts = Accounts::open(accounts::Config {
@@ -159,11 +161,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     .await
     .context("cannot open the database in --data-dir")?;
     let keys = home.keys(&accounts).await?;
-    if args.srt.is_some() {
-        tracing::warn!("--srt: SRT is not served yet; broadcast by RTMP");
-    }
     let ready = Ready::new(&sockets.addresses, &keys, args.tracker.is_some());
-    let mut stages = serve(&args, sockets, &accounts, &tls)?;
+    let mut stages = serve(&args, srt, sockets, &accounts, &tls)?;
 
     let ended = tokio::select! {
         name = stages.first_end() => Some(name),
@@ -191,11 +190,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
 
 /// Starts every service. What feeds stops before what is fed, so that the last of a
 /// broadcast still reaches its viewers.
-fn serve(args: &Args, sockets: Sockets, accounts: &Accounts, tls: &Tls) -> anyhow::Result<Stages> {
+fn serve(
+    args: &Args,
+    srt: ingest::srt::Options,
+    sockets: Sockets,
+    accounts: &Accounts,
+    tls: &Tls,
+) -> anyhow::Result<Stages> {
     let mut feed = Stage::new("ingest", Duration::from_secs(5));
     let mut ingest = ingest::Config::new(sockets.accounts.url.clone(), sockets.encoder.url.clone());
     ingest.tls = tls.clone();
-    feed.spawn("ingest", ingest::serve(ingest, sockets.rtmp, feed.stop()));
+    ingest.srt = srt;
+    feed.spawn("ingest", ingest::serve(ingest, sockets.ingest, feed.stop()));
 
     let mut code = Stage::new("encoder", Duration::from_secs(5));
     let seeders = match args.seeders.is_empty() {

@@ -80,7 +80,7 @@ fn command(folder: &Path) -> Command {
         .arg("standalone")
         .arg("--data-dir")
         .arg(folder.join("data"));
-    for flag in ["--http", "--rtmp", "--udp"] {
+    for flag in ["--http", "--rtmp", "--srt", "--udp"] {
         command.arg(flag).arg("127.0.0.1:0");
     }
     command
@@ -127,7 +127,7 @@ async fn it_serves_what_the_ready_file_says_and_stops_when_told() -> anyhow::Res
     let channels: Value = api.send().await?.json().await?;
     assert_eq!(channels["channels"][0]["name"], "demo");
 
-    for socket in ["rtmp", "udp"] {
+    for socket in ["rtmp", "srt", "udp"] {
         assert!(
             !station.field(socket).ends_with(":0"),
             "{socket} names its port"
@@ -139,7 +139,11 @@ async fn it_serves_what_the_ready_file_says_and_stops_when_told() -> anyhow::Res
         station.field("publish_rtmp"),
         format!("rtmp://{rtmp}/live/{key}")
     );
-    assert!(station.ready["srt"].is_null() && station.ready["publish_srt"].is_null());
+    let srt = station.field("srt");
+    assert_eq!(
+        station.field("publish_srt"),
+        format!("srt://{srt}?streamid=publish:{key}")
+    );
 
     for (path, code) in [
         ("/nobody", "no_such_channel"),
@@ -156,6 +160,26 @@ async fn it_serves_what_the_ready_file_says_and_stops_when_told() -> anyhow::Res
     assert!(reply.status().is_client_error());
     assert!(reply.json::<Value>().await?["error"]["code"].is_string());
     station.stop().await
+}
+
+#[tokio::test]
+async fn srt_can_be_left_off_and_its_passphrase_must_be_of_some_length() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let station = Station::start(folder.path(), &["--no-srt"]).await?;
+    assert!(station.ready["srt"].is_null() && station.ready["publish_srt"].is_null());
+    station.stop().await?;
+
+    let file = folder.path().join("passphrase");
+    fs::write(&file, "too short\n")?;
+    let named = ["--srt-passphrase-file", &file.display().to_string()];
+    let (code, stderr) = fails(command(folder.path()).args(named)).await?;
+    assert_eq!(code, Some(1));
+    assert!(
+        stderr.contains("10 to 79 bytes, this one has 9"),
+        "{stderr}"
+    );
+    fs::write(&file, "long enough\n")?;
+    Station::start(folder.path(), &named).await?.stop().await
 }
 
 #[tokio::test]
@@ -215,13 +239,13 @@ async fn what_keeps_it_from_starting_is_told_by_the_flag() -> anyhow::Result<()>
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
     let udp = std::net::UdpSocket::bind(&address)?;
-    for flag in ["--http", "--rtmp", "--udp"] {
+    for flag in ["--http", "--rtmp", "--srt", "--udp"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_livestation"));
         command
             .arg("standalone")
             .arg("--data-dir")
             .arg(folder.path().join("data"));
-        for other in ["--http", "--rtmp", "--udp"] {
+        for other in ["--http", "--rtmp", "--srt", "--udp"] {
             command.arg(other).arg(if other == flag {
                 &address
             } else {
@@ -242,6 +266,7 @@ async fn what_keeps_it_from_starting_is_told_by_the_flag() -> anyhow::Result<()>
     assert!(stderr.contains("--data-dir"), "{stderr}");
     for wrong in [
         ["--http", "here"],
+        ["--srt-latency", "9s"],
         ["--seeder-upload-max", "fast"],
         ["--colour", "red"],
         ["--public-url", "live.example"],

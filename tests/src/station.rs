@@ -60,7 +60,13 @@ impl Standalone {
         let (data, ready) = (file("data"), file("ready.json"));
         let mut command = place.command(process::program()?);
         command.args(["standalone", "--data-dir", &data, "--ready-json", &ready]);
-        for (socket, port) in [("--http", 8080), ("--rtmp", 1935), ("--udp", 4433)] {
+        let sockets = [
+            ("--http", 8080),
+            ("--rtmp", 1935),
+            ("--srt", 8890),
+            ("--udp", 4433),
+        ];
+        for (socket, port) in sockets {
             command.args([socket, &place.listen(port)]);
         }
         if let Place::On(machine) = &place {

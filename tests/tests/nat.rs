@@ -227,7 +227,7 @@ async fn on_air(
     let mut command = centre.command(process::program()?);
     command
         .args(["standalone", "--http", &at(8080), "--rtmp", &at(1935)])
-        .args(["--udp", &at(4433), "--public-url", &url])
+        .args(["--no-srt", "--udp", &at(4433), "--public-url", &url])
         .arg("--data-dir")
         .arg(folder.join("data"))
         .arg("--ready-json")

@@ -60,7 +60,7 @@ impl Station {
             .args(["standalone", "--data-dir"])
             .args([&data_dir])
             .args(["--http", &http.to_string(), "--rtmp", &rtmp.to_string()])
-            .args(["--udp", &udp.to_string(), "--ready-json"])
+            .args(["--no-srt", "--udp", &udp.to_string(), "--ready-json"])
             .args([&ready_file]);
         Ok(Self {
             program: Program::start(recipe)?,

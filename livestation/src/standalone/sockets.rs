@@ -12,7 +12,7 @@ use crate::web;
 /// The sockets.
 pub(super) struct Sockets {
     pub(super) http: std::net::TcpListener,
-    pub(super) rtmp: TcpListener,
+    pub(super) ingest: ingest::Sockets,
     pub(super) udp: UdpSocket,
     pub(super) accounts: Inner,
     pub(super) encoder: Inner,
@@ -31,6 +31,7 @@ pub(super) struct Inner {
 pub(super) struct Addresses {
     pub(super) http: SocketAddr,
     pub(super) rtmp: SocketAddr,
+    pub(super) srt: Option<SocketAddr>,
     pub(super) udp: SocketAddr,
 }
 
@@ -40,15 +41,23 @@ impl Sockets {
         let rtmp = TcpListener::bind(args.rtmp)
             .await
             .with_context(|| format!("--rtmp {}", args.rtmp))?;
+        let srt = match args.srt.address() {
+            Some(address) => {
+                let socket = tokio::net::UdpSocket::bind(address).await;
+                Some(socket.with_context(|| format!("--srt {address}"))?)
+            }
+            None => None,
+        };
         let udp = UdpSocket::bind(args.udp).with_context(|| format!("--udp {}", args.udp))?;
         Ok(Self {
             addresses: Addresses {
                 http: http.local_addr()?,
                 rtmp: rtmp.local_addr()?,
+                srt: srt.as_ref().map(|srt| srt.local_addr()).transpose()?,
                 udp: udp.local_addr()?,
             },
             http,
-            rtmp,
+            ingest: ingest::Sockets { rtmp, srt },
             udp,
             accounts: Inner::bind("--accounts-grpc", args.accounts_grpc).await?,
             encoder: Inner::bind("encoder", None).await?,

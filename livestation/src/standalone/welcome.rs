@@ -36,14 +36,17 @@ impl Ready {
     pub(super) fn new(addresses: &Addresses, keys: &Keys, tracker_apart: bool) -> Self {
         let http = format!("http://{}", reachable(addresses.http));
         let rtmp = reachable(addresses.rtmp);
+        let srt = addresses.srt.map(reachable);
+        // Keys are of letters that URLs take as they are.
+        let publish_srt = |srt| format!("srt://{srt}?streamid=publish:{}", keys.stream_key);
         Self {
             rtmp,
-            srt: None,
+            srt,
             udp: reachable(addresses.udp),
             channel: keys.channel.clone(),
             stream_key: keys.stream_key.clone(),
             publish_rtmp: format!("rtmp://{rtmp}/live/{}", keys.stream_key),
-            publish_srt: None,
+            publish_srt: srt.map(publish_srt),
             watch: format!("{http}/{}", keys.channel),
             api_token: keys.api_token.clone(),
             tracker_apart,
@@ -90,9 +93,17 @@ impl Ready {
             rtmp,
             stream_key: key,
             publish_rtmp: push,
+            publish_srt,
             watch,
             ..
         } = self;
+        let by_srt = |push: &String| {
+            format!(
+                "  SRT        the same, but at the end: -f mpegts '{push}'\n\
+                 \x20            (OBS: the address as server, no stream key)\n"
+            )
+        };
+        let srt = publish_srt.as_ref().map(by_srt).unwrap_or_default();
         format!(
             "\
 Livestation is on. Ctrl-C ends it.
@@ -106,7 +117,7 @@ Livestation is on. Ctrl-C ends it.
                -f lavfi -i sine=frequency=330:sample_rate=48000 \\
                -c:v libx264 -preset veryfast -b:v 3M -g 60 -pix_fmt yuv420p \\
                -c:a aac -f flv {push}
-  Viewer     livestation watch {watch} --http 127.0.0.1:0
+{srt}  Viewer     livestation watch {watch} --http 127.0.0.1:0
 
 "
         )
