@@ -68,6 +68,8 @@ pub(super) struct Outlook {
     pub(super) fetched_per_s: f64,
     /// A parent has taken the peer on: from here on the trees bring what is new.
     pub(super) placed: bool,
+    /// Parents have taken it on in as many stripes as a generation needs.
+    pub(super) carried: bool,
 }
 
 /// What the player decided.

@@ -62,6 +62,21 @@ fn who_comes_after_a_keyframe_begins_with_it_at_once_and_plays_slower_until_it_i
     assert!(last + late >= delay, "{last:?} behind in the end");
 }
 
+/// What nobody pushes has to be asked for, and whether that goes well shows only in time.
+#[test]
+fn who_lacks_parents_begins_when_a_second_of_what_is_new_has_come_all_the_same() {
+    let mut world = World::new();
+    world.seeder(20_000_000);
+    world.air(80);
+    world.run(SECOND * 2 + SECOND * 2 / 5);
+    let viewer = world.viewer_with_parents_in(3);
+    world.run(SECOND * 8);
+    let stats = world.stats(viewer);
+    let startup = stats.startup.unwrap();
+    assert!((SECOND..SECOND * 5).contains(&startup), "{startup:?}");
+    assert_eq!((stats.stalls, stats.skipped), (0, 0));
+}
+
 #[test]
 fn a_viewer_that_came_first_waits_and_loses_nothing() {
     let mut world = World::new();

@@ -46,6 +46,8 @@ pub(crate) struct World {
     next_sequence: u64,
     /// Peers that alter every tenth piece they send, and how many they have sent.
     liars: BTreeMap<PeerId, u64>,
+    /// Who hears no acceptance in stripes from this one on.
+    unaccepted: BTreeMap<PeerId, u32>,
     /// When the first altered piece arrived, by liar and receiver, and when the last did.
     pub(crate) altered: BTreeMap<(PeerId, PeerId), (Instant, Instant)>,
 }
@@ -95,6 +97,7 @@ impl World {
             tracker_wakes: Instant::default(),
             next_sequence: 0,
             liars: BTreeMap::new(),
+            unaccepted: BTreeMap::new(),
             altered: BTreeMap::new(),
         };
         world.after(TRAFFIC, Step::Traffic);
@@ -118,6 +121,13 @@ impl World {
         let liar = self.host(Role::Viewer, upload_bps);
         self.liars.insert(liar, 0);
         liar
+    }
+
+    /// A viewer that gets parents in the first stripes alone.
+    pub(crate) fn viewer_with_parents_in(&mut self, stripes: u32) -> PeerId {
+        let viewer = self.viewer(0);
+        self.unaccepted.insert(viewer, stripes);
+        viewer
     }
 
     /// Somebody with a link to a peer and nothing but what the story makes him say.
@@ -383,6 +393,12 @@ impl World {
     }
 
     fn send(&mut self, from: PeerId, to: PeerId, mut message: Message<Signed>) {
+        if let (Some(first), Message::Control(control)) = (self.unaccepted.get(&to), &message)
+            && let Some(wire::control::Kind::Accept(accept)) = &control.kind
+            && accept.stripe >= *first
+        {
+            return;
+        }
         if let Message::Piece(piece) = &mut message {
             assert!(self.broadcast.made(piece), "{from} relays a false piece");
             if let Some(sent) = self.liars.get_mut(&from) {

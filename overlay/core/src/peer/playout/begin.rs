@@ -19,6 +19,9 @@ const LEAD: Duration = Duration::from_millis(600);
 const SETTLED: Duration = Duration::from_millis(200);
 /// Pushing has brought everything that is older than this.
 const PUSHED: Duration = Duration::from_millis(600);
+/// So much media that came in time shows that more will, where parents are wanting. Measured
+/// with a fifth of all packets lost: who began before it stood for seconds.
+const PROOF: Duration = Duration::from_millis(1000);
 /// The picture may stand so long for what is fetched while it plays slower.
 const FREEZE: Duration = Duration::from_millis(500);
 /// Part of the pace until now that is counted on: others come too.
@@ -119,6 +122,8 @@ impl Playout {
             // How far the broadcast is, is not known before the trees have brought something.
             return false;
         }
+        let comes =
+            |next: u64| outlook.carried || comes_in_time(window, outlook.interval, past, next);
         let mut missing = 0;
         for sequence in next..=newest.max(past) {
             let generation = window.get(sequence);
@@ -132,12 +137,12 @@ impl Playout {
                 return false;
             }
             if sequence > past {
-                // Pushed: what is older than pushing takes must be there.
-                let delay = Duration::from_millis(u64::from(last.delay_ms));
-                if due <= now + delay.saturating_sub(PUSHED) {
+                if !comes(sequence) {
                     return false;
                 }
-                break;
+                // Pushed: what is older than pushing takes must be there.
+                let delay = Duration::from_millis(u64::from(last.delay_ms));
+                return due > now + delay.saturating_sub(PUSHED);
             }
             let have = generation.map_or(0, |generation| generation.have().len());
             missing += usize::from(last.k).saturating_sub(have);
@@ -148,8 +153,16 @@ impl Playout {
                 return false;
             }
         }
-        true
+        comes(newest.max(past) + 1)
     }
+}
+
+/// Whether what was made lately is all there, by whatever way: who lacks parents may yet
+/// live by asking.
+fn comes_in_time<S: Scheme>(window: &Window<S>, interval: Duration, past: u64, next: u64) -> bool {
+    let needed = PROOF.as_secs_f64() / interval.as_secs_f64().max(0.001);
+    let first = next.saturating_sub(needed.ceil() as u64);
+    first > past && (first..next).all(|sequence| window.is_complete(sequence))
 }
 
 /// The keyframes that are whole and not due yet.
