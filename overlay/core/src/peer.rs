@@ -300,6 +300,7 @@ impl<S: Scheme> Peer<S> {
             let outlook = Outlook {
                 interval: self.rate.interval(),
                 fetched_per_s: self.pull.fetched_per_s(self.now),
+                arrives: self.pull.arrives(),
                 placed: self.parents.iter().next().is_some(),
                 carried: healthy.len() >= needed,
             };

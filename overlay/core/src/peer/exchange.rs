@@ -209,8 +209,10 @@ impl<S: Scheme> Peer<S> {
     }
 
     fn on_whole(&mut self, facts: &Facts) {
+        // What there was before the peer came is fetched, and in no hurry.
+        let new = self.playout.joined() < Some(facts.sequence);
         if let Some(stamp) = self.clock.local(facts.ingest_stamp_us)
-            && matches!(self.playout.phase(), Phase::Playing(_))
+            && (new || matches!(self.playout.phase(), Phase::Playing(_)))
         {
             self.pull.on_arrival(self.now.since(stamp));
         }

@@ -66,6 +66,8 @@ pub(super) struct Outlook {
     pub(super) interval: Duration,
     /// Pieces of the past that partners send, a second.
     pub(super) fetched_per_s: f64,
+    /// Of twenty generations nineteen are whole so long after their ingest stamps.
+    pub(super) arrives: Duration,
     /// A parent has taken the peer on: from here on the trees bring what is new.
     pub(super) placed: bool,
     /// Parents have taken it on in as many stripes as a generation needs.

@@ -170,6 +170,12 @@ impl Pull {
         self.arrival_p95 = self.arrival_p95.clamp(0.05, 2.0);
     }
 
+    /// Of twenty generations nineteen are whole so long after their ingest stamps, as an
+    /// estimate.
+    pub(super) fn arrives(&self) -> Duration {
+        Duration::from_secs_f64(self.arrival_p95)
+    }
+
     /// A piece came that may have been asked for.
     pub(super) fn on_piece(&mut self, now: Instant, from: PeerId, sequence: u64, stripe: StripeId) {
         self.busy.remove(&from);

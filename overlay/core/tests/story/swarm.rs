@@ -77,6 +77,21 @@ fn who_lacks_parents_begins_when_a_second_of_what_is_new_has_come_all_the_same()
     assert_eq!((stats.stalls, stats.skipped), (0, 0));
 }
 
+/// All that is new comes 0.8 s after it was made, which is in time.
+#[test]
+fn who_gets_everything_late_begins_all_the_same() {
+    let mut world = World::new();
+    world.seeder(20_000_000);
+    world.air(100);
+    world.run(SECOND * 2 + SECOND * 2 / 5);
+    let viewer = world.viewer_behind(SECOND * 4 / 5);
+    world.run(SECOND * 12);
+    let stats = world.stats(viewer);
+    let startup = stats.startup.expect("it begins");
+    assert!(startup <= SECOND * 6, "{startup:?}");
+    assert_eq!((stats.stalls, stats.skipped), (0, 0));
+}
+
 #[test]
 fn a_viewer_that_came_first_waits_and_loses_nothing() {
     let mut world = World::new();

@@ -48,6 +48,8 @@ pub(crate) struct World {
     liars: BTreeMap<PeerId, u64>,
     /// Who hears no acceptance in stripes from this one on.
     unaccepted: BTreeMap<PeerId, u32>,
+    /// To whom pieces take so much longer.
+    slow: BTreeMap<PeerId, Duration>,
     /// When the first altered piece arrived, by liar and receiver, and when the last did.
     pub(crate) altered: BTreeMap<(PeerId, PeerId), (Instant, Instant)>,
 }
@@ -98,6 +100,7 @@ impl World {
             next_sequence: 0,
             liars: BTreeMap::new(),
             unaccepted: BTreeMap::new(),
+            slow: BTreeMap::new(),
             altered: BTreeMap::new(),
         };
         world.after(TRAFFIC, Step::Traffic);
@@ -127,6 +130,13 @@ impl World {
     pub(crate) fn viewer_with_parents_in(&mut self, stripes: u32) -> PeerId {
         let viewer = self.viewer(0);
         self.unaccepted.insert(viewer, stripes);
+        viewer
+    }
+
+    /// A viewer to whom pieces take so much longer.
+    pub(crate) fn viewer_behind(&mut self, span: Duration) -> PeerId {
+        let viewer = self.viewer(0);
+        self.slow.insert(viewer, span);
         viewer
     }
 
@@ -422,7 +432,12 @@ impl World {
                 traffic.1 += received as u64;
             }
         }
-        self.after(LATENCY, Step::Bytes(from, to, message.channel(), bytes));
+        let slow = self
+            .slow
+            .get(&to)
+            .filter(|_| matches!(message, Message::Piece(_)));
+        let latency = LATENCY + slow.copied().unwrap_or_default();
+        self.after(latency, Step::Bytes(from, to, message.channel(), bytes));
     }
 
     fn note_altered(&mut self, from: PeerId, to: PeerId, message: &Message<Signed>) {

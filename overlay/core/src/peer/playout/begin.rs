@@ -17,7 +17,7 @@ use crate::{
 const LEAD: Duration = Duration::from_millis(600);
 /// A parent must have taken the peer on so long ago before anything is begun.
 const SETTLED: Duration = Duration::from_millis(200);
-/// Pushing has brought everything that is older than this.
+/// Pushing has brought everything that is older than this, unless it takes longer of late.
 const PUSHED: Duration = Duration::from_millis(600);
 /// So much media that came in time shows that more will, where parents are wanting. Measured
 /// with a fifth of all packets lost: who began before it stood for seconds.
@@ -142,7 +142,7 @@ impl Playout {
                 }
                 // Pushed: what is older than pushing takes must be there.
                 let delay = Duration::from_millis(u64::from(last.delay_ms));
-                return due > now + delay.saturating_sub(PUSHED);
+                return due > now + delay.saturating_sub(outlook.arrives.max(PUSHED));
             }
             let have = generation.map_or(0, |generation| generation.have().len());
             missing += usize::from(last.k).saturating_sub(have);
