@@ -12,6 +12,8 @@ use tonic::{
     transport::{Channel, Endpoint, Error, Server, server::TcpIncoming},
 };
 
+pub(crate) mod metrics;
+
 pub use crate::tls::reason;
 use crate::tls::{self, Connector, Guard, Tls};
 

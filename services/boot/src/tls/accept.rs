@@ -14,6 +14,7 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_stream::wrappers::ReceiverStream;
 
 use super::{Current, refusal::Why};
+use crate::grpc::metrics;
 
 /// A handshake takes two round trips and a millisecond of arithmetic.
 const DEADLINE: Duration = Duration::from_secs(1);
@@ -61,10 +62,12 @@ async fn accept(
             match shaken {
                 // Who asked for connections may be gone.
                 Ok(connection) => drop(accepted.send(Ok(connection)).await),
-                Err(why) if tls.said.is_new((None, why)) => {
-                    tracing::warn!(%why, "a connection is refused; said once");
+                Err(why) => {
+                    metrics::turned_away();
+                    if tls.said.is_new((None, why)) {
+                        tracing::warn!(%why, "a connection is refused; said once");
+                    }
                 }
-                Err(_) => {}
             }
         });
     }

@@ -25,7 +25,7 @@ use tonic::{
 };
 
 use super::refusal::Said;
-use crate::certificate::Certificate;
+use crate::{certificate::Certificate, grpc::metrics};
 
 /// Services behind a guard.
 #[derive(Clone)]
@@ -56,6 +56,7 @@ impl Guard {
         }
         let callers = callers.unwrap_or_default();
         let path = called.map(|method| method.path);
+        metrics::refused(path);
         if self.said.is_new((callers.clone(), path)) {
             let caller = Names(&callers);
             let method = path.unwrap_or("of no contract");
