@@ -9,13 +9,15 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{
     service::Routes,
-    transport::{Channel, Endpoint, Error, Server, server::TcpIncoming},
+    transport::{Endpoint, Error, Server, server::TcpIncoming},
 };
 
 pub(crate) mod metrics;
 
-pub use crate::tls::reason;
 use crate::tls::{self, Connector, Guard, Tls};
+pub use crate::tls::{Caller, reason};
+/// A connection to a service, made when it is used and again after every break.
+pub use tonic::transport::Channel;
 
 /// The largest message in either direction. Services set it on what they serve and call
 /// (`max_decoding_message_size`); it is also tonic's default for decoding.

@@ -7,6 +7,7 @@
 
 mod lease;
 mod listing;
+mod services;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -16,7 +17,8 @@ use tonic::{Request, Response, Status};
 use crate::{grpc::CALL_DEADLINE, version::VERSION};
 
 pub use lease::{Membership, State, register};
-pub use listing::follow;
+pub use listing::{follow, follow_by};
+pub use services::{Service, Services};
 
 /// How long an instance lives without renewing: three renewals, of which one may be lost and
 /// one late.
@@ -24,6 +26,10 @@ pub const LEASE: Duration = Duration::from_secs(6);
 
 /// A renewal is due this long after the last at the latest.
 pub const RENEW_EVERY: Duration = Duration::from_secs(2);
+
+/// Who is about to end is given nothing new from so long after it has said so: a look at the
+/// list, and what that takes.
+pub const NOTICE: Duration = Duration::from_millis(1500);
 
 /// How long after no answer the next try comes at the latest.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -39,7 +45,8 @@ pub struct Instance {
     pub id: String,
     /// 1 to 16 of a-z: `seeder`, `tracker`, …
     pub role: String,
-    /// Where other services call it, `http://host:port`, at most 255 bytes.
+    /// Where other services call it, `http://host:port`, at most 255 bytes; empty of one that
+    /// nobody calls.
     pub grpc: String,
     /// Where viewers reach it, `https://host`, at most 255 bytes; empty without.
     pub public_url: String,

@@ -19,6 +19,7 @@ use proto::access::Role;
 
 pub(crate) use accept::incoming;
 pub(crate) use connect::Connector;
+pub use guard::Caller;
 pub(crate) use guard::Guard;
 pub use refusal::reason;
 pub(crate) use reload::Current;

@@ -18,7 +18,8 @@ pub enum State {
     Away,
     /// That it lives.
     Registered,
-    /// That it may not: a field breaks a bound, or the versions are too far apart; why.
+    /// That it may not: a field breaks a bound, the versions are too far apart, or the
+    /// certificate is for another role; why.
     Refused(String),
 }
 
@@ -113,7 +114,7 @@ impl Member {
             Err(status) => {
                 let refused = matches!(
                     status.code(),
-                    Code::FailedPrecondition | Code::InvalidArgument
+                    Code::FailedPrecondition | Code::InvalidArgument | Code::PermissionDenied
                 );
                 self.tell(match refused {
                     true => State::Refused(status.message().to_owned()),

@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::registry::{ListRequest, registry_client::RegistryClient};
+use proto::registry::{self as wire, ListRequest, registry_client::RegistryClient};
 use tokio::sync::watch;
-use tonic::transport::Channel;
+use tonic::{Status, transport::Channel};
 
 use super::{Instance, LEASE, answer, jittered, request};
 
@@ -22,29 +22,46 @@ const LIST_MAX: usize = 8 << 20;
 /// Needs a tokio runtime.
 #[must_use]
 pub fn follow(accounts: Channel, role: &str) -> watch::Receiver<Vec<Instance>> {
-    let (told, living) = watch::channel(Vec::new());
     let registry = RegistryClient::new(accounts).max_decoding_message_size(LIST_MAX);
+    follow_by(role, move |role| {
+        let mut registry = registry.clone();
+        async move {
+            let message = request(ListRequest { role });
+            let reply = answer(registry.list(message)).await?;
+            Ok(reply.instances)
+        }
+    })
+}
+
+/// As [`follow`], for who has another way to the list than a call: what `list` answers for
+/// the role is what the registry would.
+#[must_use]
+pub fn follow_by<L, A>(role: &str, list: L) -> watch::Receiver<Vec<Instance>>
+where
+    L: FnMut(String) -> A + Send + 'static,
+    A: Future<Output = Result<Vec<wire::Instance>, Status>> + Send,
+{
+    let (told, living) = watch::channel(Vec::new());
     let role = role.to_owned();
     tokio::spawn(async move {
         tokio::select! {
-            () = look(registry, role, &told) => {}
+            () = look(list, role, &told) => {}
             () = told.closed() => {}
         }
     });
     living
 }
 
-async fn look(
-    mut registry: RegistryClient<Channel>,
-    role: String,
-    told: &watch::Sender<Vec<Instance>>,
-) {
+async fn look<L, A>(mut list: L, role: String, told: &watch::Sender<Vec<Instance>>)
+where
+    L: FnMut(String) -> A,
+    A: Future<Output = Result<Vec<wire::Instance>, Status>>,
+{
     let mut known = Known::default();
     loop {
-        let message = request(ListRequest { role: role.clone() });
-        match answer(registry.list(message)).await {
-            Ok(reply) => {
-                let listed = reply.instances.into_iter().map(Instance::from);
+        match list(role.clone()).await {
+            Ok(listed) => {
+                let listed = listed.into_iter().map(Instance::from);
                 let living = known.heard(Instant::now(), listed.collect());
                 told.send_if_modified(|told| {
                     let new = *told != living;
@@ -91,7 +108,7 @@ impl Known {
         // Whoever answers at an address now is who is there.
         let taken: HashSet<&str> = listed.iter().map(|one| one.grpc.as_str()).collect();
         self.living
-            .retain(|_, old| !taken.contains(old.grpc.as_str()));
+            .retain(|_, old| old.grpc.is_empty() || !taken.contains(old.grpc.as_str()));
         let listed = listed.into_iter().map(|one| (one.id.clone(), one));
         self.living.extend(listed);
         self.living.values().cloned().collect()

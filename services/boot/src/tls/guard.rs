@@ -27,6 +27,21 @@ use tonic::{
 use super::refusal::Said;
 use crate::{certificate::Certificate, grpc::metrics};
 
+/// Who makes a call, as its certificate says: in the extensions of every request that comes by
+/// TLS. In plain text nobody is known.
+#[derive(Clone, Debug)]
+pub struct Caller(Vec<Role>);
+
+impl Caller {
+    /// What it may act as: all its roles, or `None` where callers are not known and are
+    /// trusted.
+    #[must_use]
+    pub fn roles<T>(request: &tonic::Request<T>) -> Option<&[Role]> {
+        let caller = request.extensions().get::<Self>();
+        caller.map(|caller| caller.0.as_slice())
+    }
+}
+
 /// Services behind a guard.
 #[derive(Clone)]
 pub(crate) struct Guard {
@@ -46,12 +61,16 @@ impl Guard {
         }
     }
 
-    fn check(&self, request: &Request<Body>) -> Result<(), Status> {
+    /// Lets the request through, with who makes it.
+    fn check(&self, request: &mut Request<Body>) -> Result<(), Status> {
         let callers = self.mutual.then(|| roles(request));
         let called = method(request.uri().path());
         match (&callers, called) {
             (None, Some(_)) => return Ok(()),
-            (Some(roles), Some(method)) if may_call(roles, method) => return Ok(()),
+            (Some(roles), Some(method)) if may_call(roles, method) => {
+                request.extensions_mut().insert(Caller(roles.clone()));
+                return Ok(());
+            }
             _ => {}
         }
         let callers = callers.unwrap_or_default();
@@ -77,8 +96,8 @@ impl Service<Request<Body>> for Guard {
         Service::<Request<Body>>::poll_ready(&mut self.routes, context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        match self.check(&request) {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        match self.check(&mut request) {
             Ok(()) => Box::pin(self.routes.call(request)),
             Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
         }
