@@ -9,12 +9,15 @@ use tokio::{
     sync::{broadcast, mpsc, oneshot},
     time::{Instant, sleep_until},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error,
     epoch::{self, unix_us},
-    feed::{self, Feed},
+    feed,
+    feeds::Feeds,
     generation::Assembler,
+    metrics,
     registry::Shared,
 };
 
@@ -23,8 +26,10 @@ pub(crate) struct Channel {
     shared: Arc<Shared>,
     about: About,
     publishes: mpsc::Receiver<Publish>,
-    session: Option<mpsc::Receiver<Input>>,
+    session: Option<Inputs>,
     broadcast: Option<Broadcast>,
+    /// Cancelled when another encoder has begun a later epoch.
+    superseded: CancellationToken,
     /// When nothing came for so long that waiting fragments are sealed, or that the
     /// broadcast is over.
     deadline: Instant,
@@ -39,10 +44,26 @@ pub(crate) struct About {
 
 /// A session that wants to publish.
 pub(crate) struct Publish {
-    /// Its fragments; closed when the broadcaster is lost.
-    pub(crate) inputs: mpsc::Receiver<Input>,
+    pub(crate) inputs: Inputs,
+    /// The channel's epoch at an encoder that was lost, if there was one: ours is later.
+    pub(crate) after_epoch: u64,
+    pub(crate) reply: oneshot::Sender<Result<Opened, Error>>,
+}
+
+/// A session's fragments.
+pub(crate) struct Inputs {
+    /// Closed when the broadcaster is lost.
+    pub(crate) received: mpsc::Receiver<Input>,
+    /// Why the channel ends the session, when it does.
+    pub(crate) verdict: oneshot::Sender<Error>,
+}
+
+/// What a session is told.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Opened {
     /// Where its timeline starts.
-    pub(crate) reply: oneshot::Sender<Result<u64, Error>>,
+    pub(crate) base_us: u64,
+    pub(crate) epoch: u64,
 }
 
 /// What a session sends.
@@ -58,7 +79,13 @@ struct Broadcast {
     certificate: EpochCertificate,
     /// Everything sealed, for the feeds. They begin with the first generation.
     ring: broadcast::Sender<seeder::Generation>,
-    fed: bool,
+    feeds: Option<Feeds>,
+}
+
+impl Broadcast {
+    fn epoch(&self) -> u64 {
+        self.certificate.epoch
+    }
 }
 
 /// Fragments come every 100 ms: one that waited so long for company goes alone.
@@ -76,17 +103,22 @@ impl Channel {
             publishes,
             session: None,
             broadcast: None,
+            superseded: CancellationToken::new(),
             deadline: Instant::now() + Duration::from_secs(5),
         }
     }
 
     pub(crate) async fn run(mut self) {
+        let _level = metrics::Level::channel();
         let shutdown = self.shared.shutdown.clone();
+        let mut seeders = self.shared.seeders.clone();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(publish) = self.publishes.recv() => self.on_publish(publish).await,
                 input = next(&mut self.session) => self.on_input(input),
+                () = seeders.changed() => self.renew_feeds(),
+                () = self.superseded.cancelled() => self.on_superseded(),
                 () = sleep_until(self.deadline) => {}
             }
             if Instant::now() >= self.deadline && self.on_deadline() {
@@ -97,6 +129,7 @@ impl Channel {
             }
         }
         self.pause();
+        self.release();
     }
 
     async fn on_publish(&mut self, publish: Publish) {
@@ -104,12 +137,20 @@ impl Channel {
             let _ = publish.reply.send(Err(Error::AlreadyLive));
             return;
         }
+        let after = publish.after_epoch;
+        if self.broadcast.as_ref().is_some_and(|b| b.epoch() < after) {
+            // It went on elsewhere meanwhile: viewers are there.
+            self.forget();
+        }
         let opened = match &mut self.broadcast {
             Some(broadcast) => Ok(broadcast),
-            None => self.begin().await,
+            None => self.begin(after).await,
         };
-        let base_us = match opened {
-            Ok(broadcast) => broadcast.assembler.begin_session(),
+        let opened = match opened {
+            Ok(broadcast) => Opened {
+                base_us: broadcast.assembler.begin_session(),
+                epoch: broadcast.epoch(),
+            },
             Err(error) => {
                 tracing::warn!(channel = ?self.about.id, %error, "no epoch");
                 let _ = publish.reply.send(Err(error));
@@ -118,24 +159,42 @@ impl Channel {
             }
         };
         // Who stopped waiting for the answer has dropped its inputs as well.
-        if publish.reply.send(Ok(base_us)).is_ok() {
-            tracing::info!(channel = ?self.about.id, base_us, "publishing");
+        if publish.reply.send(Ok(opened)).is_ok() {
+            let Opened { base_us, epoch } = opened;
+            tracing::info!(channel = ?self.about.id, base_us, epoch, "publishing");
             self.session = Some(publish.inputs);
         }
         self.wait_lonely();
     }
 
-    async fn begin(&mut self) -> Result<&mut Broadcast, Error> {
+    async fn begin(&mut self, after: u64) -> Result<&mut Broadcast, Error> {
         let (signer, certificate) =
-            epoch::begin(self.shared.accounts.clone(), self.about.id).await?;
+            epoch::begin(self.shared.accounts.clone(), self.about.id, after).await?;
         let target_us = self.shared.config.generation.as_micros() as u64;
         let delay_ms = self.about.message.play_out_delay_ms;
         Ok(self.broadcast.insert(Broadcast {
             assembler: Assembler::new(signer, delay_ms, target_us),
             certificate,
             ring: broadcast::Sender::new(feed::QUEUE),
-            fed: false,
+            feeds: None,
         }))
+    }
+
+    /// Another encoder has the channel's broadcaster: ours is the second.
+    fn on_superseded(&mut self) {
+        tracing::warn!(channel = ?self.about.id, "another encoder has taken over");
+        if let Some(session) = self.session.take() {
+            // A session that is gone needs no reason.
+            let _ = session.verdict.send(Error::Superseded);
+        }
+        self.forget();
+        self.deadline = Instant::now();
+    }
+
+    /// Ends an epoch that nobody follows any more; what is left of it is given to nobody.
+    fn forget(&mut self) {
+        self.broadcast = None;
+        self.superseded = CancellationToken::new();
     }
 
     fn on_input(&mut self, input: Option<Input>) {
@@ -203,26 +262,49 @@ impl Channel {
             .as_mut()
             .and_then(|broadcast| broadcast.assembler.end(unix_us()));
         self.give(ended);
+        self.release();
         tracing::info!(channel = ?self.about.id, sealed = self.sealed(), "broadcast ended");
     }
 
     fn give(&mut self, sealed: impl IntoIterator<Item = seeder::Generation>) {
-        let Some(broadcast) = &mut self.broadcast else {
+        for generation in sealed {
+            self.begin_feeds();
+            metrics::sealed();
+            if let Some(broadcast) = &self.broadcast {
+                // Without seeders nobody listens, which is no fault of the broadcast.
+                let _ = broadcast.ring.send(generation);
+            }
+        }
+    }
+
+    /// With the broadcast's first generation.
+    fn begin_feeds(&mut self) {
+        let Some(broadcast) = self.broadcast.as_mut().filter(|b| b.feeds.is_none()) else {
             return;
         };
-        for generation in sealed {
-            if !std::mem::replace(&mut broadcast.fed, true) {
-                let open = seeder::Open {
-                    channel: Some(self.about.message.clone()),
-                    epoch_certificate: Bytes::clone(&broadcast.certificate.to_bytes()),
-                };
-                for seeder in &self.shared.seeders {
-                    let feed = Feed::new(open.clone(), broadcast.ring.subscribe());
-                    self.shared.tasks.spawn(feed.run(seeder.clone()));
-                }
-            }
-            // Without seeders nobody listens, which is no fault of the broadcast.
-            let _ = broadcast.ring.send(generation);
+        let open = seeder::Open {
+            channel: Some(self.about.message.clone()),
+            epoch_certificate: Bytes::clone(&broadcast.certificate.to_bytes()),
+        };
+        let feeds = Feeds::new(open, broadcast.ring.clone());
+        self.superseded = feeds.superseded();
+        broadcast.feeds = Some(feeds);
+        self.renew_feeds();
+    }
+
+    /// Seeders have come or gone.
+    fn renew_feeds(&mut self) {
+        let feeds = self.broadcast.as_mut().and_then(|b| b.feeds.as_mut());
+        if let Some(feeds) = feeds {
+            feeds.renew(&self.shared.seeders.all(), &self.shared);
+        }
+    }
+
+    /// Lets the feeds give what they have when this is gone.
+    fn release(&mut self) {
+        let feeds = self.broadcast.as_mut().and_then(|b| b.feeds.take());
+        if let Some(feeds) = feeds {
+            feeds.release();
         }
     }
 
@@ -236,9 +318,9 @@ impl Channel {
 }
 
 /// The session's next input; never, while there is no session.
-async fn next(session: &mut Option<mpsc::Receiver<Input>>) -> Option<Input> {
+async fn next(session: &mut Option<Inputs>) -> Option<Input> {
     match session {
-        Some(inputs) => inputs.recv().await,
+        Some(inputs) => inputs.received.recv().await,
         None => std::future::pending().await,
     }
 }

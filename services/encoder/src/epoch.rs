@@ -11,14 +11,17 @@ use crate::Error;
 /// A call to accounts may take this long.
 const DEADLINE: Duration = Duration::from_secs(2);
 
-/// Makes a key and has it certified.
+/// Makes a key and has it certified. Its number is later than `after`, whatever our clock
+/// says: another encoder's may have been ahead.
 pub(crate) async fn begin(
     mut accounts: AccountsClient<Channel>,
     channel: ChannelId,
+    after: u64,
 ) -> Result<(EpochSigner, EpochCertificate), Error> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(|_| Error::Randomness)?;
-    let signer = EpochSigner::new(channel, unix_us(), &secret);
+    let number = unix_us().max(after.saturating_add(1));
+    let signer = EpochSigner::new(channel, number, &secret);
     let request = CertifyEpochRequest {
         channel_id: bytes::Bytes::copy_from_slice(&channel.0),
         epoch: signer.epoch(),

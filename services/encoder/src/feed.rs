@@ -15,9 +15,10 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Status, transport::Channel};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, transport::Channel};
 
-use crate::Error;
+use crate::{Error, metrics};
 
 /// Generations that wait for a seeder: 6 s, three times the play-out delay.
 pub(crate) const QUEUE: usize = 32;
@@ -62,8 +63,9 @@ impl Feed {
     }
 
     /// Runs until the channel's ring is closed and all of it given, or the seeder is away
-    /// then.
-    pub(crate) async fn run(mut self, seeder: Remote) {
+    /// then; or until the seeder has a later epoch of the channel, of which it tells.
+    pub(crate) async fn run(mut self, seeder: Remote, superseded: CancellationToken) {
+        let _level = metrics::Level::feed();
         let mut backoff = BACKOFF_MIN;
         let mut goodbyes = 0;
         loop {
@@ -72,12 +74,18 @@ impl Feed {
             if let Ok(connected) = seeder.connect().await {
                 match self.call(connected).await {
                     Ended::Done => return,
+                    Ended::Broken(Some(status)) if status.code() == Code::FailedPrecondition => {
+                        tracing::info!("another encoder has taken over");
+                        superseded.cancel();
+                        return;
+                    }
                     Ended::Broken(Some(status)) => {
                         let (code, reason) = (status.code(), status.message());
                         tracing::warn!(?code, reason, "seeder lost");
                     }
                     Ended::Broken(None) => tracing::warn!("seeder stuck"),
                 }
+                metrics::broke();
             }
             goodbyes += u32::from(self.generations.is_closed());
             if goodbyes > GOODBYES {
@@ -128,6 +136,7 @@ impl Feed {
                 Ok(generation) => self.next = Some(generation),
                 Err(broadcast::error::RecvError::Lagged(count)) => {
                     self.dropped += count;
+                    metrics::dropped(count);
                     tracing::warn!(count, "generations dropped: seeder is too slow or away");
                 }
                 Err(broadcast::error::RecvError::Closed) => return Ok(false),

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     Error,
-    channel::{About, Input},
+    channel::{About, Input, Inputs},
     registry::Registry,
 };
 
@@ -47,18 +47,24 @@ impl Encoder for Service {
         request: Request<Streaming<EncodeRequest>>,
     ) -> Result<Response<Self::EncodeStream>, Status> {
         let mut requests = request.into_inner();
-        let about = timeout(OPEN_DEADLINE, on_open(&mut requests))
+        let (about, after_epoch) = timeout(OPEN_DEADLINE, on_open(&mut requests))
             .await
             .map_err(|_| Status::deadline_exceeded("no open message"))??;
-        let (inputs, receiver) = mpsc::channel(QUEUE);
-        let base_time_us = self.registry.publish(&about, receiver).await?;
+        let (inputs, received) = mpsc::channel(QUEUE);
+        let (verdict, ended) = oneshot::channel();
+        let receiver = Inputs { received, verdict };
+        let opened = self.registry.publish(&about, receiver, after_epoch).await?;
         // Two replies in a call, so that neither ever waits.
         let (replies, stream) = mpsc::channel(2);
-        let opened = encode_reply::Kind::Opened(Opened { base_time_us });
+        let opened = encode_reply::Kind::Opened(Opened {
+            base_time_us: opened.base_us,
+            epoch: opened.epoch,
+        });
         let _ = replies.try_send(Ok(reply(opened)));
         let session = Session {
             requests,
             inputs,
+            ended,
             replies,
             shutdown: self.registry.shutdown().clone(),
         };
@@ -71,6 +77,8 @@ impl Encoder for Service {
 struct Session {
     requests: Streaming<EncodeRequest>,
     inputs: mpsc::Sender<Input>,
+    /// Why the channel does not take them any more.
+    ended: oneshot::Receiver<Error>,
     replies: mpsc::Sender<Result<EncodeReply, Status>>,
     shutdown: CancellationToken,
 }
@@ -90,12 +98,7 @@ impl Session {
         loop {
             let request = tokio::select! {
                 request = self.requests.message() => request,
-                // The channel has refused a fragment.
-                () = self.inputs.closed() => {
-                    let refused = Error::BadRequest("fragment refused");
-                    let _ = self.replies.try_send(Err(refused.into()));
-                    return;
-                }
+                () = self.inputs.closed() => return self.on_refused(),
             };
             let Ok(Some(EncodeRequest { kind: Some(kind) })) = request else {
                 return;
@@ -103,13 +106,20 @@ impl Session {
             match kind {
                 encode_request::Kind::Fragment(fragment) => {
                     if self.inputs.send(Input::Fragment(fragment)).await.is_err() {
-                        return;
+                        return self.on_refused();
                     }
                 }
                 encode_request::Kind::Close(_) => return self.on_close().await,
                 encode_request::Kind::Open(_) => return,
             }
         }
+    }
+
+    /// The channel has another session, or has refused a fragment.
+    fn on_refused(&mut self) {
+        let verdict = self.ended.try_recv();
+        let refused = verdict.unwrap_or(Error::BadRequest("fragment refused"));
+        let _ = self.replies.try_send(Err(refused.into()));
     }
 
     async fn on_close(&mut self) {
@@ -124,7 +134,8 @@ impl Session {
     }
 }
 
-async fn on_open(requests: &mut Streaming<EncodeRequest>) -> Result<About, Status> {
+/// Of which channel the session is, and the epoch that it had elsewhere.
+async fn on_open(requests: &mut Streaming<EncodeRequest>) -> Result<(About, u64), Status> {
     let first = requests.message().await?.and_then(|request| request.kind);
     let Some(encode_request::Kind::Open(open)) = first else {
         return Err(Error::BadRequest("the first message is not open").into());
@@ -132,7 +143,7 @@ async fn on_open(requests: &mut Streaming<EncodeRequest>) -> Result<About, Statu
     let message = open.channel.ok_or(Error::BadRequest("no channel"))?;
     let id = ChannelId::from_slice(&message.id)
         .map_err(|_| Error::BadRequest("channel id is not 16 bytes"))?;
-    Ok(About { id, message })
+    Ok((About { id, message }, open.after_epoch))
 }
 
 fn reply(kind: encode_reply::Kind) -> EncodeReply {

@@ -8,8 +8,10 @@
 mod channel;
 mod epoch;
 mod feed;
+mod feeds;
 mod generation;
 mod grpc;
+mod metrics;
 mod registry;
 
 use std::time::Duration;
@@ -27,7 +29,7 @@ use registry::Registry;
 pub struct Config {
     /// accounts' gRPC URL.
     pub accounts: String,
-    /// gRPC URLs of all seeders.
+    /// gRPC URLs of all seeders; without any, whoever registers as one.
     pub seeders: Vec<String>,
     /// How it speaks to other services; plain text on loopback, unless told otherwise.
     pub tls: Tls,
@@ -67,6 +69,9 @@ pub enum Error {
     /// The operating system gave no randomness.
     #[error("no randomness")]
     Randomness,
+    /// Another encoder has begun a later epoch of the channel.
+    #[error("another encoder has taken over")]
+    Superseded,
     /// Stopping, or too busy to take the session.
     #[error("not taking sessions")]
     Unavailable,
@@ -80,6 +85,7 @@ impl From<Error> for tonic::Status {
         match error {
             Error::AlreadyLive => Self::already_exists("the channel is already live"),
             Error::BadRequest(what) => Self::invalid_argument(what),
+            Error::Superseded => Self::aborted("another encoder has taken over"),
             Error::Accounts(_) => Self::unavailable("accounts does not answer"),
             Error::Randomness | Error::Transport(_) => Self::internal("internal error"),
             Error::Unavailable => Self::unavailable("not taking sessions"),
@@ -100,6 +106,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
     let tls = config.tls.clone();
+    metrics::announce();
     let registry = Registry::new(config, shutdown.clone())?;
     let service = EncoderServer::new(grpc::Service::new(registry.clone()))
         .max_decoding_message_size(boot::grpc::MESSAGE_MAX)

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use boot::grpc::Remote;
+use boot::registry::Services;
 use proto::{access::Role, accounts::accounts_client::AccountsClient};
 use stripe::ChannelId;
 use tokio::{
@@ -19,7 +19,6 @@ use tonic::transport::Channel as Transport;
 use crate::{
     Config, Error,
     channel::{self, Channel, Publish},
-    feed::remote,
 };
 
 /// The open channels, shared by every call.
@@ -30,7 +29,7 @@ pub(crate) struct Registry(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) accounts: AccountsClient<Transport>,
-    pub(crate) seeders: Vec<Remote>,
+    pub(crate) seeders: Services,
     pub(crate) shutdown: CancellationToken,
     pub(crate) tasks: TaskTracker,
     open: Mutex<BTreeMap<ChannelId, mpsc::Sender<Publish>>>,
@@ -45,10 +44,10 @@ impl Registry {
     pub(crate) fn new(config: Config, shutdown: CancellationToken) -> Result<Self, Error> {
         let (accounts, tls) = (&config.accounts, &config.tls);
         let accounts = boot::grpc::connect_lazy(accounts, Role::Accounts, tls)?;
-        let seeders = config.seeders.iter().map(|url| remote(url, tls));
+        let seeders = Services::find(&config.seeders, Role::Seeder, tls, accounts.clone())?;
         Ok(Self(Arc::new(Shared {
             accounts: AccountsClient::new(accounts),
-            seeders: seeders.collect::<Result<_, _>>()?,
+            seeders,
             config,
             shutdown,
             tasks: TaskTracker::new(),
@@ -61,12 +60,17 @@ impl Registry {
     pub(crate) async fn publish(
         &self,
         about: &channel::About,
-        mut inputs: mpsc::Receiver<channel::Input>,
-    ) -> Result<u64, Error> {
+        mut inputs: channel::Inputs,
+        after_epoch: u64,
+    ) -> Result<channel::Opened, Error> {
         // A channel may close between being found and being asked: then it is opened anew.
         for _ in 0..3 {
             let (reply, answer) = oneshot::channel();
-            let publish = Publish { inputs, reply };
+            let publish = Publish {
+                inputs,
+                after_epoch,
+                reply,
+            };
             match self.find_or_open(about).try_send(publish) {
                 Ok(()) => {
                     let answer = timeout(OPENED, answer).await;

@@ -133,6 +133,7 @@ impl Session {
         };
         let open = Kind::Open(Open {
             channel: Some(channel),
+            after_epoch: 0,
         });
         let open = EncodeRequest { kind: Some(open) };
         requests.send(open).await.expect("there is room");

@@ -12,7 +12,7 @@ use tokio::{
 use tracing::Instrument;
 
 use crate::{
-    FLUSH_AFTER, LINGER, Shared, gate::Visitor, publication::Publication, refusal::Refusal,
+    FLUSH_AFTER, LINGER, Shared, gate::Visitor, metrics, publication::Publication, refusal::Refusal,
 };
 
 /// The task's state.
@@ -49,6 +49,7 @@ impl Connection {
             Ok(()) => self.linger().await,
             Err(refusal) => {
                 tracing::debug!(reason = %refusal, "closing");
+                metrics::refused(&refusal);
                 self.refuse(&refusal).await;
             }
         }
@@ -122,7 +123,10 @@ impl Connection {
             let idle_at = heard + self.shared.limits.idle;
             tokio::select! {
                 () = shutdown.cancelled() => return Err(Refusal::Stopping),
-                refusal = publication.ended() => return Err(refusal),
+                orphaned = publication.orphaned() => {
+                orphaned?;
+                publication.inherit().await?;
+            }
                 () = sleep_until(heard + FLUSH_AFTER), if !flushed => {
                     publication.flush().await?;
                     flushed = true;

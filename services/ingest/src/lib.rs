@@ -2,18 +2,21 @@
 //! fragments. Demuxes and muxes; never transcodes.
 //!
 //! The one rule: a stranger costs next to nothing and not for long; a broadcaster's media
-//! are never dropped here: when the encoder is slow, the socket waits.
+//! are never dropped here: when the encoder is slow, the socket waits; when it dies, another
+//! takes over at the next keyframe.
 
 mod authorize;
 mod connection;
+mod encoders;
 mod gate;
+mod metrics;
 mod publication;
 mod refusal;
 pub mod srt;
 
 use std::{sync::Arc, time::Duration};
 
-use boot::tls::Tls;
+use boot::{registry::Services, tls::Tls};
 use proto::access::Role;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -21,6 +24,7 @@ use tonic::transport::Channel;
 
 use authorize::authorize;
 use connection::Connection;
+use encoders::Encoders;
 use gate::{Gate, Visitor};
 use publication::Publication;
 use refusal::Refusal;
@@ -30,8 +34,8 @@ use refusal::Refusal;
 pub struct Config {
     /// accounts' gRPC URL.
     pub accounts: String,
-    /// The encoder's gRPC URL.
-    pub encoder: String,
+    /// The encoder's gRPC URL; without it, whoever registers as one.
+    pub encoder: Option<String>,
     /// How it speaks to other services; plain text on loopback, unless told otherwise.
     pub tls: Tls,
     /// What a broadcaster, and a stranger, may cost.
@@ -58,10 +62,10 @@ impl From<TcpListener> for Sockets {
 impl Config {
     /// With the usual limits.
     #[must_use]
-    pub fn new(accounts: String, encoder: String) -> Self {
+    pub fn new(accounts: String, encoder: impl Into<Option<String>>) -> Self {
         Self {
             accounts,
-            encoder,
+            encoder: encoder.into(),
             tls: Tls::default(),
             limits: Limits::default(),
             srt: srt::Options::default(),
@@ -114,7 +118,7 @@ struct Shared {
     limits: Limits,
     gate: Gate,
     accounts: Channel,
-    encoder: Channel,
+    encoders: Encoders,
     shutdown: CancellationToken,
 }
 
@@ -124,7 +128,7 @@ impl Shared {
         &self,
         visitor: &mut Visitor,
         key: String,
-        protocol: &str,
+        protocol: &'static str,
     ) -> Result<Publication, Refusal> {
         let authorized = authorize(self.accounts.clone(), key, protocol).await;
         if let Err(Refusal::WrongKey(_)) = &authorized {
@@ -134,7 +138,7 @@ impl Shared {
         if !self.gate.admit(visitor) {
             return Err(Refusal::Full);
         }
-        Publication::open(self.encoder.clone(), channel).await
+        Publication::open(self.encoders.clone(), channel, protocol).await
     }
 
     fn on_wrong_key(&self, visitor: &Visitor) {
@@ -163,11 +167,16 @@ pub async fn serve(
     sockets: impl Into<Sockets>,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
+    let tls = &config.tls;
+    let accounts = boot::grpc::connect_lazy(&config.accounts, Role::Accounts, tls)?;
+    let named = Vec::from_iter(config.encoder);
+    let encoders = Services::find(&named, Role::Encoder, tls, accounts.clone())?;
+    metrics::announce();
     let shared = Arc::new(Shared {
         limits: config.limits,
         gate: Gate::new(config.limits),
-        accounts: boot::grpc::connect_lazy(&config.accounts, Role::Accounts, &config.tls)?,
-        encoder: boot::grpc::connect_lazy(&config.encoder, Role::Encoder, &config.tls)?,
+        accounts,
+        encoders: Encoders::new(encoders, shutdown.clone()),
         shutdown,
     });
     let Sockets { rtmp, srt } = sockets.into();

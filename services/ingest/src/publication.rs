@@ -1,7 +1,8 @@
 //! An accepted broadcast: tags in, stamped fragments to the encoder.
 //!
 //! The one rule: nothing is dropped between the socket and the encoder. When the encoder's
-//! queue is full, [`Publication::video`] and the others wait, and the socket with them.
+//! queue is full, [`Publication::video`] and the others wait, and the socket with them. Only
+//! what an encoder that dies had not passed on is lost, and what follows up to the next keyframe.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -13,77 +14,73 @@ use media::{
 };
 use proto::{
     accounts::Channel,
-    encoder::{
-        Close, EncodeReply, EncodeRequest, Fragment, Open, encode_reply, encode_request::Kind,
-        encoder_client::EncoderClient,
-    },
+    encoder::{Close, Fragment, encode_reply, encode_request::Kind},
 };
-use tokio::{sync::mpsc, time::timeout};
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport};
+use tokio::time::{Instant, timeout};
 
-use crate::refusal::Refusal;
+use crate::{
+    encoders::{Encoders, Session},
+    metrics::{self, OnAir},
+    refusal::Refusal,
+};
 
 /// One publish session.
 pub(crate) struct Publication {
-    channel: String,
+    channel: Channel,
+    encoders: Encoders,
+    session: Session,
     fragmenter: Fragmenter,
-    fragments: mpsc::Sender<EncodeRequest>,
-    replies: Streaming<EncodeReply>,
+    /// What the next encoder's fragmenter has to know, since broadcasters say it once.
+    headers: [Option<Part>; 2],
+    /// Where the fragments that were sent end.
+    end_us: u64,
+    /// Of the fragmenters before.
+    counts: cmaf::Counts,
     /// Tags that could not be read.
     broken: u64,
+    losses: Losses,
+    _on_air: OnAir,
 }
 
-/// Fragments that wait for the encoder: 0.8 s.
-const QUEUE: usize = 8;
-/// The encoder certifies the epoch within 2 s.
-const OPEN_DEADLINE: Duration = Duration::from_secs(4);
-/// A fragment that the encoder does not take within this long will never be.
-const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// Encoders that were lost.
+#[derive(Default)]
+struct Losses {
+    count: u32,
+    since: Option<Instant>,
+}
+
+/// A fragment that breaks an encoder must not break all of them.
+const LOSSES_PER_MINUTE: u32 = 4;
+const MINUTE: Duration = Duration::from_secs(60);
+const WHY_DEADLINE: Duration = Duration::from_millis(200);
 /// The encoder answers a close with what it has sealed.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 
 impl Publication {
-    /// Opens a session with the encoder.
+    /// Opens a session with an encoder.
     pub(crate) async fn open(
-        encoder: transport::Channel,
+        encoders: Encoders,
         channel: Channel,
+        protocol: &'static str,
     ) -> Result<Self, Refusal> {
-        timeout(OPEN_DEADLINE, Self::try_open(encoder, channel))
-            .await
-            .map_err(|_| Refusal::Away("the encoder"))?
-    }
-
-    async fn try_open(encoder: transport::Channel, channel: Channel) -> Result<Self, Refusal> {
-        let mut client = EncoderClient::new(encoder)
-            .max_encoding_message_size(boot::grpc::MESSAGE_MAX)
-            .max_decoding_message_size(boot::grpc::MESSAGE_MAX);
-        let (fragments, requests) = mpsc::channel(QUEUE);
-        let name = channel.name.clone();
-        let open = Kind::Open(Open {
-            channel: Some(channel),
-        });
-        // The queue is new: there is room.
-        let _ = fragments.try_send(EncodeRequest { kind: Some(open) });
-        let refused = |status: tonic::Status| Refusal::from_encoder(&status);
-        let call = client.encode(ReceiverStream::new(requests)).await;
-        let mut replies = call.map_err(refused)?.into_inner();
-        let reply = replies.message().await.map_err(refused)?;
-        let Some(encode_reply::Kind::Opened(opened)) = reply.and_then(|reply| reply.kind) else {
-            return Err(Refusal::Away("the encoder"));
-        };
+        let session = encoders.open(&channel).await?;
         Ok(Self {
-            channel: name,
-            fragmenter: Fragmenter::new(opened.base_time_us),
-            fragments,
-            replies,
+            channel,
+            encoders,
+            fragmenter: Fragmenter::new(session.base_us),
+            end_us: session.base_us,
+            session,
+            headers: [None, None],
+            counts: cmaf::Counts::default(),
             broken: 0,
+            losses: Losses::default(),
+            _on_air: OnAir::begin(protocol),
         })
     }
 
     /// The slug of the channel.
     pub(crate) fn channel(&self) -> &str {
-        &self.channel
+        &self.channel.name
     }
 
     /// A video tag came.
@@ -114,6 +111,11 @@ impl Publication {
 
     /// A header or a frame came.
     pub(crate) async fn put(&mut self, stamp_ms: u32, part: Part) -> Result<(), Refusal> {
+        match &part {
+            Part::VideoHeader(_) => self.headers[0] = Some(part.clone()),
+            Part::AudioHeader(_) => self.headers[1] = Some(part.clone()),
+            Part::Picture(_) | Part::Sound(_) => {}
+        }
         self.fragmenter.put(stamp_ms, part)?;
         self.send_ready().await
     }
@@ -124,29 +126,46 @@ impl Publication {
         self.send_ready().await
     }
 
-    /// Resolves when the encoder has ended the session.
-    pub(crate) async fn ended(&mut self) -> Refusal {
-        loop {
-            match self.replies.message().await {
-                Ok(Some(_)) => {}
-                Ok(None) => return Refusal::Away("the encoder"),
-                Err(status) => {
-                    tracing::warn!(code = ?status.code(), "encoder ended the session");
-                    return Refusal::Away("the encoder");
-                }
-            }
+    /// Resolves when the encoder has ended the session: then [`Publication::inherit`]. Safe to
+    /// be dropped and called again.
+    ///
+    /// # Errors
+    /// When no other encoder would help.
+    pub(crate) async fn orphaned(&mut self) -> Result<(), Refusal> {
+        self.session.ended().await
+    }
+
+    /// Goes on with another encoder from the next keyframe on; the broadcaster notices nothing.
+    /// Its media wait meanwhile.
+    ///
+    /// # Errors
+    /// When there is none in time, or too many were lost already.
+    pub(crate) async fn inherit(&mut self) -> Result<(), Refusal> {
+        tracing::warn!("the encoder is lost: looking for another");
+        if !self.losses.may_go_on(Instant::now()) {
+            return Err(Refusal::Away("the encoder"));
         }
+        let after = self.session.epoch;
+        let session = self.encoders.inherit(&self.channel, after).await?;
+        self.counts = self.all_counts();
+        // The timeline goes on, whatever the new encoder knows of it.
+        let base_us = session.base_us.max(self.end_us);
+        self.fragmenter = Fragmenter::new(base_us);
+        self.session = session;
+        for header in self.headers.iter().flatten() {
+            self.fragmenter.put(0, header.clone())?;
+        }
+        metrics::encoder_changed();
+        tracing::info!(base_us, "another encoder has taken over");
+        Ok(())
     }
 
     /// The broadcaster unpublished. Waits until the encoder has it all.
     pub(crate) async fn close(mut self) -> Result<(), Refusal> {
         self.flush().await?;
-        self.send(Kind::Close(Close {})).await?;
-        let closed = timeout(CLOSE_DEADLINE, self.replies.message()).await;
-        let generations = match closed {
-            Ok(Ok(Some(EncodeReply {
-                kind: Some(encode_reply::Kind::Closed(closed)),
-            }))) => Some(closed.generations),
+        self.session.send(Kind::Close(Close {})).await?;
+        let generations = match timeout(CLOSE_DEADLINE, self.session.reply()).await {
+            Ok(Some(encode_reply::Kind::Closed(closed))) => Some(closed.generations),
             _ => None,
         };
         tracing::info!(generations, "closed");
@@ -155,18 +174,31 @@ impl Publication {
 
     /// What went wrong with the broadcaster's stream.
     pub(crate) fn log_counts(&self) {
+        let counts = self.all_counts();
+        metrics::irregular(&counts, self.broken);
         let cmaf::Counts {
             jumps,
             gaps,
             anchors,
             dropped,
-        } = self.fragmenter.counts();
+        } = counts;
         let broken = self.broken;
         tracing::info!(jumps, gaps, anchors, dropped, broken, "broadcaster gone");
     }
 
+    fn all_counts(&self) -> cmaf::Counts {
+        let (before, now) = (self.counts, self.fragmenter.counts());
+        cmaf::Counts {
+            jumps: before.jumps + now.jumps,
+            gaps: before.gaps + now.gaps,
+            anchors: before.anchors + now.anchors,
+            dropped: before.dropped + now.dropped,
+        }
+    }
+
     async fn send_ready(&mut self) -> Result<(), Refusal> {
         while let Some(fragment) = self.fragmenter.poll() {
+            let end_us = fragment.media_time_us + fragment.duration_us;
             let fragment = Fragment {
                 init: fragment.init.unwrap_or_default(),
                 media: fragment.media,
@@ -175,21 +207,48 @@ impl Publication {
                 duration_us: fragment.duration_us,
                 ingest_stamp_us: unix_us(),
             };
-            self.send(Kind::Fragment(fragment)).await?;
+            metrics::fragment(fragment.media.len());
+            if self.session.send(Kind::Fragment(fragment)).await.is_err() {
+                // Why may come a moment later; from one that is stuck nothing comes.
+                if let Ok(ended) = timeout(WHY_DEADLINE, self.session.ended()).await {
+                    ended?;
+                }
+                return self.inherit().await;
+            }
+            self.end_us = self.end_us.max(end_us);
         }
         Ok(())
     }
+}
 
-    async fn send(&self, kind: Kind) -> Result<(), Refusal> {
-        let request = EncodeRequest { kind: Some(kind) };
-        match timeout(SEND_DEADLINE, self.fragments.send(request)).await {
-            Ok(Ok(())) => Ok(()),
-            _ => Err(Refusal::Away("the encoder")),
+impl Losses {
+    /// Counts one more; `false` when there were too many in a minute.
+    fn may_go_on(&mut self, now: Instant) -> bool {
+        if self.since.is_none_or(|since| now - since > MINUTE) {
+            *self = Self {
+                count: 0,
+                since: Some(now),
+            };
         }
+        self.count += 1;
+        self.count <= LOSSES_PER_MINUTE
     }
 }
 
 fn unix_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broadcast_that_breaks_encoders_is_given_up() {
+        let (mut losses, now) = (Losses::default(), Instant::now());
+        let may = |_| losses.may_go_on(now);
+        assert_eq!((0..5).map(may).filter(|may| *may).count(), 4);
+        assert!(losses.may_go_on(now + MINUTE * 2));
+    }
 }

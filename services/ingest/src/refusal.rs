@@ -68,6 +68,42 @@ impl Refusal {
         Some((code, description))
     }
 
+    /// All that [`Refusal::name`] says.
+    pub(crate) const NAMES: [&str; 13] = [
+        "wrong_key",
+        "too_many_keys",
+        "already_live",
+        "away",
+        "codec",
+        "stream",
+        "full",
+        "idle",
+        "stopping",
+        "protocol",
+        "stream_id",
+        "encryption",
+        "lost",
+    ];
+
+    /// As figures call it.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::WrongKey(_) => "wrong_key",
+            Self::TooManyKeys => "too_many_keys",
+            Self::AlreadyLive => "already_live",
+            Self::Away(_) => "away",
+            Self::Codec(_) | Self::TransportStream(_) => "codec",
+            Self::Stream(_) => "stream",
+            Self::Full => "full",
+            Self::Idle => "idle",
+            Self::Stopping => "stopping",
+            Self::Protocol(_) => "protocol",
+            Self::StreamId => "stream_id",
+            Self::WrongPassphrase | Self::Encryption => "encryption",
+            Self::Lost => "lost",
+        }
+    }
+
     /// What accounts' answer means.
     pub(crate) fn from_accounts(status: &Status) -> Self {
         match status.code() {

@@ -19,7 +19,7 @@ use super::{
     transport::{Agreed, End, Message, Transport, WINDOW},
 };
 use crate::{
-    FLUSH_AFTER, LINGER, Shared, gate::Visitor, publication::Publication, refusal::Refusal,
+    FLUSH_AFTER, LINGER, Shared, gate::Visitor, metrics, publication::Publication, refusal::Refusal,
 };
 
 /// The task's state.
@@ -50,6 +50,7 @@ impl Caller {
             Ok((publication, agreed)) => self.carry(publication, agreed).await,
             Err(refusal) => {
                 tracing::debug!(reason = %refusal, "refusing");
+                metrics::refused(&refusal);
                 self.refuse(handshake, &refusal).await;
             }
         }
@@ -121,6 +122,7 @@ impl Caller {
                 Ok(End::Gone) => _ = publication.flush().await,
                 Err(refusal) => {
                     tracing::info!(reason = %refusal, "closing");
+                    metrics::refused(&refusal);
                     _ = publication.flush().await;
                 }
             }
@@ -155,7 +157,10 @@ async fn publish(
         let idle_at = heard + shared.limits.idle;
         tokio::select! {
             () = shared.shutdown.cancelled() => return Err(Refusal::Stopping),
-            refusal = publication.ended() => return Err(refusal),
+            orphaned = publication.orphaned() => {
+                orphaned?;
+                publication.inherit().await?;
+            }
             () = sleep_until(heard + FLUSH_AFTER), if !flushed => {
                 publication.flush().await?;
                 flushed = true;

@@ -2,21 +2,24 @@
 
 use std::net::Ipv4Addr;
 
+use boot::registry::Services;
 use proptest::{collection::vec, prelude::*};
+use proto::access::Role;
 
 use super::{passphrase::key_size, *};
-use crate::{Limits, gate::Gate};
+use crate::{Limits, encoders::Encoders, gate::Gate};
 
 async fn listener() -> Listener {
-    let nowhere =
-        |role| boot::grpc::connect_lazy("http://127.0.0.1:1", role, &Default::default()).unwrap();
+    let (nowhere, tls) = ("http://127.0.0.1:1", Default::default());
+    let encoders = Services::named(&[nowhere.to_owned()], Role::Encoder, &tls).unwrap();
     let limits = Limits::default();
+    let shutdown = tokio_util::sync::CancellationToken::new();
     let shared = Shared {
         limits,
         gate: Gate::new(limits),
-        accounts: nowhere(proto::access::Role::Accounts),
-        encoder: nowhere(proto::access::Role::Encoder),
-        shutdown: tokio_util::sync::CancellationToken::new(),
+        accounts: boot::grpc::connect_lazy(nowhere, Role::Accounts, &tls).unwrap(),
+        encoders: Encoders::new(encoders, shutdown.clone()),
+        shutdown,
     };
     Listener {
         socket: Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap()),

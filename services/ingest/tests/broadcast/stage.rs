@@ -324,7 +324,10 @@ impl Encoder for StuckEncoder {
     ) -> Result<Response<Self::EncodeStream>, Status> {
         let (replies, stream) = mpsc::channel(1);
         tokio::spawn(async move {
-            let opened = encode_reply::Kind::Opened(Opened { base_time_us: 0 });
+            let opened = encode_reply::Kind::Opened(Opened {
+                base_time_us: 0,
+                epoch: 1,
+            });
             let opened = EncodeReply { kind: Some(opened) };
             let _ = replies.send(Ok(opened)).await;
             std::future::pending::<()>().await;
