@@ -6,14 +6,16 @@
 mod figures;
 mod grpc;
 pub mod http;
+mod metrics;
 mod places;
 mod registry;
 mod session;
+mod share;
 mod swarm;
 
 use std::{sync::Arc, time::Duration};
 
-use boot::{ticket::Verifier, tls::Tls};
+use boot::{registry::Services, ticket::Verifier, tls::Tls};
 use tokio_util::sync::CancellationToken;
 
 pub use grpc::serve;
@@ -31,6 +33,18 @@ pub struct Config {
     pub proxied: bool,
     /// How it speaks to other services.
     pub tls: Tls,
+    /// Which channels are its own, where there may be other trackers.
+    pub share: Option<Share>,
+}
+
+/// A tracker among others: each has the channels that it is the first for, and sends the
+/// viewers of others away, who then ask for another ticket.
+#[derive(Clone, Debug)]
+pub struct Share {
+    /// All of them, this one too.
+    pub trackers: Services,
+    /// Where this one is registered.
+    pub own: String,
 }
 
 /// What strangers may take.
@@ -98,14 +112,20 @@ pub enum Error {
 }
 
 impl Service {
-    /// A tracker without swarms; `shutdown` closes every session.
+    /// A tracker without swarms; `shutdown` closes every session. With a share it needs a tokio
+    /// runtime.
     ///
     /// # Errors
     /// [`Error::Actors`].
     pub fn new(config: Config, shutdown: CancellationToken) -> Result<Self, Error> {
         let arbiter = boot::actors::arbiter()?;
+        metrics::announce();
+        let swarms = registry::Registry::new(arbiter, config.swarm, config.limits.swarm_empty);
+        if let Some(share) = config.share {
+            tokio::spawn(share::keep(share, swarms.clone(), shutdown.clone()));
+        }
         Ok(Self(Arc::new(Inner {
-            swarms: registry::Registry::new(arbiter, config.swarm, config.limits.swarm_empty),
+            swarms,
             places: places::Places::new(config.limits),
             tickets: config.tickets,
             proxied: config.proxied,

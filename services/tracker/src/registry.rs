@@ -67,6 +67,13 @@ impl Registry {
             .cloned()
     }
 
+    /// All swarms there are now, by their channels.
+    pub(crate) fn all(&self) -> Vec<([u8; 16], Addr<Swarm>)> {
+        let swarms = self.swarms();
+        let all = swarms.by_channel.iter();
+        all.map(|(key, swarm)| (*key, swarm.clone())).collect()
+    }
+
     /// Called by a swarm that has ended; one begun since under the same key stays.
     pub(crate) fn forget(&self, key: &[u8; 16]) {
         let mut swarms = self.swarms();

@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     Error, Limits,
+    metrics::Attending,
     registry::Registry,
     swarm::{Closed, Opened, Outgoing, Said, Swarm},
 };
@@ -38,6 +39,7 @@ pub(crate) struct Session {
     joined: bool,
     /// None for a seeder, which has something to say to every viewer that comes.
     rate: Option<Rate>,
+    _attending: Attending,
 }
 
 /// Which channel's swarm, and what one may there.
@@ -94,6 +96,7 @@ impl Session {
                     joined: false,
                     rate: (entry.grant.role == Role::Viewer)
                         .then(|| Rate::new(limits.messages_per_second, Instant::now())),
+                    _attending: Attending::begin(entry.grant.role),
                 };
                 return Ok((session, queue));
             }

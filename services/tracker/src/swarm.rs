@@ -18,12 +18,19 @@ use overlay_core::{
 use prost::Message as _;
 use tokio::sync::mpsc;
 
-use crate::{figures, registry::Registry};
+use crate::{
+    figures,
+    metrics::{self, Counted},
+    registry::Registry,
+};
 
 /// Messages that wait for the swarm; senders then wait too, each with one message.
 const MAILBOX: usize = 1024;
 /// Figures are asked for by every page each second; walking a large swarm is not free.
 const FIGURES_FOR: Duration = Duration::from_millis(500);
+/// How often what operators watch is renewed: no less often than they look.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+const MOVED: &str = "the channel has moved to another tracker";
 
 /// The actor.
 pub(crate) struct Swarm {
@@ -37,6 +44,7 @@ pub(crate) struct Swarm {
     registry: Weak<Registry>,
     key: [u8; 16],
     cached: HashMap<Figures, (Clock, String)>,
+    counted: Counted,
 }
 
 /// Where a swarm stands among all.
@@ -80,6 +88,11 @@ pub(crate) struct Closed {
     pub(crate) session: SessionId,
 }
 
+/// Another tracker has the channel.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(crate) struct Moved;
+
 /// What accounts may ask for, as JSON.
 #[derive(Message, Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[rtype(result = "String")]
@@ -91,6 +104,7 @@ pub(crate) enum Figures {
 impl Swarm {
     pub(crate) fn new(origin: Origin, machine: Tracker, zero: Clock) -> Self {
         Self {
+            counted: Counted::new(&origin.name),
             name: origin.name,
             machine,
             zero,
@@ -121,6 +135,7 @@ impl Swarm {
             match self.machine.poll() {
                 Output::Send { session, message } => {
                     if !self.send(session, &message) && self.sessions.remove(&session).is_some() {
+                        metrics::overrun();
                         tracing::info!(swarm = %self.name, session = session.0, "a session does not read");
                         overrun.push(session);
                     }
@@ -183,9 +198,13 @@ impl Actor for Swarm {
         actor.set_mailbox_capacity(MAILBOX);
         tracing::info!(swarm = %self.name, "swarm opened");
         self.note_emptiness(actor);
+        actor.run_interval(COUNT_EVERY, |swarm, _| {
+            swarm.counted.take(&swarm.machine.stats());
+        });
     }
 
     fn stopped(&mut self, _: &mut Self::Context) {
+        self.counted.take(&self.machine.stats());
         tracing::info!(swarm = %self.name, "swarm forgotten");
         if let Some(registry) = self.registry.upgrade() {
             registry.forget(&self.key);
@@ -226,6 +245,26 @@ impl Handler<Closed> for Swarm {
     fn handle(&mut self, Closed { session }: Closed, actor: &mut Self::Context) {
         if self.sessions.remove(&session).is_some() {
             self.handle_input(Input::Closed { session }, actor);
+        }
+        self.note_emptiness(actor);
+    }
+}
+
+impl Handler<Moved> for Swarm {
+    type Result = ();
+
+    fn handle(&mut self, _: Moved, actor: &mut Self::Context) {
+        let sessions: Vec<SessionId> = self.sessions.keys().copied().collect();
+        if sessions.is_empty() {
+            return;
+        }
+        tracing::info!(swarm = %self.name, sessions = sessions.len(), "let go to another tracker");
+        for session in sessions {
+            if let Some(outgoing) = self.sessions.remove(&session) {
+                // A full queue ends the session all the same, without the word.
+                let _ = outgoing.try_send(Outgoing::Close(MOVED));
+                self.handle_input(Input::Closed { session }, actor);
+            }
         }
         self.note_emptiness(actor);
     }

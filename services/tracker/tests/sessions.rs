@@ -45,6 +45,7 @@ impl Tracker {
             swarm: Default::default(),
             proxied: false,
             tls: Default::default(),
+            share: None,
         };
         let shutdown = CancellationToken::new();
         let service = Service::new(config, shutdown.clone())?;
