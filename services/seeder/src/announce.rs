@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use boot::registry::Services;
 use native::{
     host::Command,
     signalling::{Notice, Notices},
@@ -31,25 +32,42 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// How often the core hears what HTTP readers got.
 const HTTP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Whose session it is, and with whom.
+pub(crate) struct Announcing {
+    pub(crate) trackers: Services,
+    pub(crate) channel: accounts::Channel,
+    pub(crate) broadcast: Arc<Broadcast>,
+    pub(crate) commands: mpsc::Sender<Command>,
+}
+
 /// Announces until the broadcast leaves or the driver is gone.
-pub(crate) async fn run(
-    tracker: Channel,
-    channel: accounts::Channel,
-    broadcast: Arc<Broadcast>,
-    mut outgoing: mpsc::Receiver<ToTracker>,
-    commands: mpsc::Sender<Command>,
-) {
-    let notices = Notices::new(broadcast.swarm, commands.clone());
-    let mut pause = FIRST_PAUSE;
-    let announcing = async {
+pub(crate) async fn run(of: Announcing, mut outgoing: mpsc::Receiver<ToTracker>) {
+    let broadcast = of.broadcast.clone();
+    let commands = of.commands.clone();
+    tokio::select! {
+        () = of.announce(&mut outgoing) => {}
+        () = tell_http(&broadcast, &commands) => {}
+        () = broadcast.leave.cancelled() => {}
+    }
+}
+
+impl Announcing {
+    async fn announce(mut self, outgoing: &mut mpsc::Receiver<ToTracker>) {
+        let notices = Notices::new(self.broadcast.swarm, self.commands.clone());
+        let mut pause = FIRST_PAUSE;
         loop {
-            match open(tracker.clone(), channel.clone()).await {
-                Ok((requests, mut replies)) => {
+            match self.open().await {
+                Ok((tracker, requests, mut replies)) => {
                     pause = FIRST_PAUSE;
                     if !notices.tell(Notice::Up).await {
                         return;
                     }
-                    let ended = pump(&requests, &mut replies, &mut outgoing, &notices).await;
+                    let ended = tokio::select! {
+                        ended = pump(&requests, &mut replies, outgoing, &notices) => ended,
+                        () = self.moved_from(&tracker) => {
+                            Status::aborted("another tracker has the channel")
+                        }
+                    };
                     tracing::warn!(code = ?ended.code(), "the tracker's session ended");
                     if !notices.tell(Notice::Down).await {
                         return;
@@ -63,11 +81,38 @@ pub(crate) async fn run(
             time::sleep(pause).await;
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
-    };
-    tokio::select! {
-        () = announcing => {}
-        () = tell_http(&broadcast, &commands) => {}
-        () = broadcast.leave.cancelled() => {}
+    }
+
+    /// A session with the channel's tracker, and which that is.
+    async fn open(
+        &self,
+    ) -> Result<
+        (
+            String,
+            mpsc::Sender<AnnounceRequest>,
+            Streaming<AnnounceReply>,
+        ),
+        Status,
+    > {
+        let tracker = self.tracker();
+        let tracker = tracker.ok_or_else(|| Status::unavailable("no tracker is known"))?;
+        let transport = self.trackers.connect(&tracker);
+        let transport = transport.map_err(|_| Status::internal("no URL"))?;
+        let (requests, replies) = open(transport, self.channel.clone()).await?;
+        Ok((tracker, requests, replies))
+    }
+
+    /// Where those who ask for a ticket now are sent.
+    fn tracker(&self) -> Option<String> {
+        let ranked = self.trackers.ranked(&self.channel.id);
+        ranked.into_iter().next().map(|tracker| tracker.grpc)
+    }
+
+    /// Resolves when the channel has another tracker. While none is known the session stays.
+    async fn moved_from(&mut self, tracker: &str) {
+        while self.tracker().is_none_or(|now| now == tracker) {
+            self.trackers.changed().await;
+        }
     }
 }
 

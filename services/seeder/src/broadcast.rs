@@ -17,7 +17,10 @@ use overlay_core::{Scheme as _, Signed, SignedEpoch};
 use stripe::{Body, ChannelId, EpochCertificate, Flags, SignedHeader};
 use tokio_util::sync::CancellationToken;
 
-use crate::Error;
+use crate::{
+    Error,
+    metrics::{self, Level},
+};
 
 /// Progressive readers of one channel.
 const MAX_READERS: usize = 256;
@@ -32,6 +35,7 @@ pub(crate) struct Broadcast {
     encoder: Mutex<Encoder>,
     /// Sent to HTTP readers and not yet told to the core.
     http: AtomicU64,
+    _level: Level,
 }
 
 /// The call that feeds the broadcast.
@@ -66,6 +70,7 @@ impl Broadcast {
             scheme: Signed::new(id, key),
             encoder: Mutex::default(),
             http: AtomicU64::new(0),
+            _level: Level::channel(),
         }
     }
 
@@ -138,6 +143,7 @@ impl Broadcast {
         {
             return Err(Error::BadRequest("pieces are not what the header lists"));
         }
+        metrics::generation();
         self.feed_readers(&header, &pieces);
         Ok(Command::Publish(self.swarm, header, pieces))
     }
@@ -165,6 +171,7 @@ impl Broadcast {
 
     /// So much was sent to an HTTP reader.
     pub(crate) fn count_http(&self, bytes: usize) {
+        metrics::http(bytes);
         self.http.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 

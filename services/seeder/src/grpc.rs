@@ -138,15 +138,15 @@ impl Service {
         };
         self.command(Command::Join(broadcast.swarm, Box::new(join)))
             .await?;
-        let tracker = self.0.tracker.clone();
+        let trackers = self.0.config.trackers.clone();
         let commands = self.0.commands.clone();
-        tokio::spawn(announce::run(
-            tracker,
+        let announcing = announce::Announcing {
+            trackers,
             channel,
-            broadcast.clone(),
-            outgoing,
+            broadcast: broadcast.clone(),
             commands,
-        ));
+        };
+        tokio::spawn(announce::run(announcing, outgoing));
         Ok(())
     }
 
@@ -178,7 +178,7 @@ impl Service {
 
 #[cfg(test)]
 mod tests {
-    use boot::{ticket::Verifier, units::parse_rate};
+    use boot::{registry::Services, ticket::Verifier, units::parse_rate};
     use ed25519_dalek::{Signer as _, SigningKey};
     use stripe::EpochSigner;
     use tokio_util::sync::CancellationToken;
@@ -191,13 +191,18 @@ mod tests {
     fn service(shutdown: &CancellationToken) -> Service {
         let config = Config {
             // Nobody listens on the discard port.
-            tracker: "http://127.0.0.1:9".into(),
+            trackers: Services::named(
+                &["http://127.0.0.1:9".to_owned()],
+                proto::access::Role::Tracker,
+                &Default::default(),
+            )
+            .unwrap(),
             tls: Default::default(),
             upload_max: parse_rate("1Mbps").unwrap(),
             tickets: Verifier::new(&SigningKey::from_bytes(&[9; 32]).verifying_key().to_bytes()),
             public: Vec::new(),
         };
-        Service::new(config, shutdown.clone()).unwrap().0
+        Service::new(config, shutdown.clone()).0
     }
 
     /// For a channel whose key is `owner`'s, with an epoch certified by `signer`.

@@ -11,6 +11,7 @@ mod broadcast;
 mod channels;
 mod grpc;
 pub mod http;
+mod metrics;
 mod readers;
 
 use std::{
@@ -19,17 +20,17 @@ use std::{
     time::Instant,
 };
 
-use boot::{ticket::Verifier, tls::Tls, units::Rate};
+use boot::{registry::Services, ticket::Verifier, tls::Tls, units::Rate};
 use native::{
     host::{self, Clock, Command, Host},
     link::{self, address::Policy},
     shaper::Wire,
     socket::Socket,
 };
-use proto::{access::Role, seeder::seeder_server::SeederServer};
+use proto::seeder::seeder_server::SeederServer;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_util::sync::CancellationToken;
-use tonic::{service::Routes, transport::Channel};
+use tonic::service::Routes;
 
 use channels::Channels;
 use readers::Readers;
@@ -42,8 +43,8 @@ const MAX_PENDING: usize = 256;
 /// What a seeder must be told.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// The tracker's gRPC URL.
-    pub tracker: String,
+    /// The trackers: the operator's, or those that register.
+    pub trackers: Services,
     /// How it speaks to other services.
     pub tls: Tls,
     /// What each channel may send to viewers.
@@ -81,7 +82,7 @@ pub enum Error {
     /// The links cannot be set up.
     #[error(transparent)]
     Link(#[from] link::Error),
-    /// An address that is no URL, or a listener that does not serve.
+    /// A listener that does not serve.
     #[error("transport: {0}")]
     Transport(#[from] tonic::transport::Error),
 }
@@ -108,7 +109,6 @@ pub struct Service(Arc<Inner>);
 
 struct Inner {
     config: Config,
-    tracker: Channel,
     clock: Clock,
     channels: Channels,
     readers: Readers,
@@ -123,12 +123,11 @@ pub struct Driver(mpsc::Receiver<Command>);
 impl Service {
     /// A seeder without channels. Give the second part to [`serve`].
     ///
-    /// # Errors
-    /// [`Error::Transport`] when the tracker's URL is none.
-    pub fn new(config: Config, shutdown: CancellationToken) -> Result<(Self, Driver), Error> {
+    #[must_use]
+    pub fn new(config: Config, shutdown: CancellationToken) -> (Self, Driver) {
         let (commands, receiver) = host::commands();
+        metrics::announce();
         let inner = Inner {
-            tracker: boot::grpc::connect_lazy(&config.tracker, Role::Tracker, &config.tls)?,
             config,
             clock: Clock::new(Instant::now()),
             channels: Channels::default(),
@@ -136,7 +135,7 @@ impl Service {
             commands,
             shutdown,
         };
-        Ok((Self(Arc::new(inner)), Driver(receiver)))
+        (Self(Arc::new(inner)), Driver(receiver))
     }
 }
 

@@ -7,6 +7,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use crate::metrics::Level;
+
 /// Readers of one address: a household's players, not all places of a channel.
 const MAX_PER_ADDRESS: usize = 16;
 
@@ -18,6 +20,7 @@ pub(crate) struct Readers(Arc<Mutex<HashMap<u128, usize>>>);
 pub(crate) struct Place {
     readers: Readers,
     key: Option<u128>,
+    _level: Level,
 }
 
 impl Readers {
@@ -37,6 +40,7 @@ impl Readers {
         Some(Place {
             readers: self.clone(),
             key,
+            _level: Level::reader(),
         })
     }
 
