@@ -51,6 +51,9 @@ pub enum Error {
     /// The registry is full.
     #[error("too many instances are registered")]
     TooManyInstances,
+    /// The caller's certificate does not name the role it speaks for.
+    #[error("the caller's certificate is not for this role")]
+    OtherRole,
     /// The instance and this program may not work together.
     #[error(transparent)]
     Version(#[from] boot::version::Error),
@@ -86,11 +89,13 @@ impl From<Error> for tonic::Status {
                 Self::not_found(message)
             }
             Error::TooManyInstances => Self::resource_exhausted(message),
+            Error::OtherRole => Self::permission_denied(message),
             Error::Version(_) => Self::failed_precondition(message),
             Error::WrongKey => Self::unauthenticated(message),
             Error::NameTaken => Self::already_exists(message),
             Error::Invalid(_) => Self::invalid_argument(message),
             Error::Database(_) => {
+                crate::metrics::outage();
                 tracing::error!(%error, "the database does not answer");
                 Self::unavailable("the database does not answer")
             }

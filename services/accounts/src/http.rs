@@ -73,6 +73,7 @@ impl From<Error> for Refusal {
             Error::NameTaken => Self::new(Status::CONFLICT, "name_taken", message),
             Error::Invalid(_) => Self::new(Status::UNPROCESSABLE_ENTITY, "invalid", message),
             Error::Database(_) => {
+                crate::metrics::outage();
                 tracing::error!(%error, "the database does not answer");
                 let message = "try again in a moment";
                 Self::new(Status::SERVICE_UNAVAILABLE, "unavailable", message)
@@ -84,6 +85,7 @@ impl From<Error> for Refusal {
             | Error::Ahead { .. }
             | Error::NoSuchInstance
             | Error::TooManyInstances
+            | Error::OtherRole
             | Error::Version(_)
             | Error::TrackerUrl(_)
             | Error::Ticket => {

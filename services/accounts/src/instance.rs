@@ -39,8 +39,8 @@ impl Instance {
         if !is_role(&wire.role) {
             return invalid(NO_ROLE);
         }
-        if !is_address(&wire.grpc) {
-            return invalid("grpc is http://host:port of at most 255 bytes");
+        if !wire.grpc.is_empty() && !is_address(&wire.grpc) {
+            return invalid("grpc is http://host:port of at most 255 bytes, or empty");
         }
         if !wire.public_url.is_empty() && !is_address(&wire.public_url) {
             return invalid("public_url is https://host of at most 255 bytes, or empty");
@@ -143,6 +143,7 @@ mod tests {
     fn what_is_within_bounds_comes_out_as_it_went_in() -> Result<(), Error> {
         assert_eq!(Instance::read(good(), "1.3.0")?.into_wire(), good());
         let bare = wire::Instance {
+            grpc: String::new(),
             public_url: String::new(),
             udp: Vec::new(),
             ..good()
@@ -180,7 +181,6 @@ mod tests {
             ));
         }
         for grpc in [
-            "",
             "10.0.0.7:7702",
             "http://",
             "http://a/b",

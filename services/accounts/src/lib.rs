@@ -8,6 +8,7 @@ mod error;
 mod grpc;
 pub mod http;
 mod instance;
+mod metrics;
 mod registry;
 mod secret;
 mod store;
@@ -16,11 +17,14 @@ mod turn;
 use std::{sync::Arc, time::Duration};
 
 use boot::{
+    registry::{Service, Services},
     ticket::{Share, Signer, Ticket, Verifier},
     tls::Tls,
 };
 use proto::{access::Role, tracker::tracker_client::TrackerClient};
 use tonic::transport::Channel as Transport;
+
+use instance::Instance;
 
 pub use channel::{Channel, ChannelName, PLAY_OUT_DELAY_MS};
 pub use database::Database;
@@ -41,8 +45,9 @@ const TICKET_TTL: Duration = Duration::from_secs(600);
 pub struct Config {
     /// Where channels, keys and instances are kept.
     pub database: Database,
-    /// Where the tracker's gRPC answers, `http://host:port`.
-    pub tracker: String,
+    /// Where the tracker's gRPC answers, `http://host:port`; without it, whoever registers as
+    /// one.
+    pub tracker: Option<String>,
     /// How it speaks to other services.
     pub tls: Tls,
     /// `https://host` as viewers reach us; without it, what their request says.
@@ -60,9 +65,10 @@ pub struct Accounts(Arc<Inner>);
 struct Inner {
     store: store::Store,
     signer: Signer,
-    tracker: TrackerClient<Transport>,
+    trackers: Services,
     tls: Tls,
     tracker_public: Option<String>,
+    public_url: Option<String>,
     turn: Option<Turn>,
     tickets_per_address: http::Rates,
 }
@@ -76,14 +82,15 @@ impl Accounts {
     /// [`Error::TrackerUrl`].
     pub async fn open(config: Config) -> Result<Self, Error> {
         let store = store::Store::open(&config.database).await?;
-        let transport = boot::grpc::connect_lazy(&config.tracker, Role::Tracker, &config.tls)
-            .map_err(Error::TrackerUrl)?;
+        let trackers = trackers(&store, config.tracker, &config.tls).map_err(Error::TrackerUrl)?;
+        metrics::announce();
         Ok(Self(Arc::new(Inner {
             signer: Signer::new(&store.signing_key("ticket").await?),
             store,
-            tracker: TrackerClient::new(transport),
+            trackers,
             tls: config.tls,
-            tracker_public: config.tracker_public.or(config.public_url),
+            tracker_public: config.tracker_public,
+            public_url: config.public_url,
             turn: config.turn,
             tickets_per_address: http::Rates::default(),
         })))
@@ -166,7 +173,9 @@ impl Accounts {
     /// # Errors
     /// [`Error::WrongKey`], [`Error::Database`].
     pub async fn authorize(&self, stream_key: &str) -> Result<Channel, Error> {
-        self.0.store.channel_by_stream_key(stream_key).await
+        let found = self.0.store.channel_by_stream_key(stream_key).await;
+        metrics::authorized(&found);
+        found
     }
 
     /// A new API token; the one time that it is told.
@@ -202,7 +211,9 @@ impl Accounts {
             issued_at,
             expires_at: issued_at + TICKET_TTL.as_secs(),
         };
-        self.0.signer.sign(&ticket).map_err(|_| Error::Ticket)
+        let signed = self.0.signer.sign(&ticket).map_err(|_| Error::Ticket)?;
+        metrics::ticket();
+        Ok(signed)
     }
 
     /// Ends the use of the database, after the last request.
@@ -210,7 +221,34 @@ impl Accounts {
         self.0.store.close().await;
     }
 
+    /// The tracker of this channel's swarm, and how to call it; `None` while none is known.
+    pub(crate) fn tracker(&self, channel: &Channel) -> Option<(Service, TrackerClient<Transport>)> {
+        let tracker = self.0.trackers.ranked(&channel.id).into_iter().next()?;
+        let transport = self.0.trackers.connect(&tracker.grpc).ok()?;
+        Some((tracker, TrackerClient::new(transport)))
+    }
+
     async fn channel_by_id(&self, id: &[u8]) -> Result<Channel, Error> {
         self.0.store.channel_by_id(id).await
     }
+}
+
+/// The one that is named, or those that are registered.
+fn trackers(
+    store: &store::Store,
+    named: Option<String>,
+    tls: &Tls,
+) -> Result<Services, tonic::transport::Error> {
+    if let Some(url) = named {
+        return Services::named(&[url], Role::Tracker, tls);
+    }
+    let store = store.clone();
+    let living = boot::registry::follow_by(Role::Tracker.name(), move |role| {
+        let store = store.clone();
+        async move {
+            let listed = store.instances(role).await?;
+            Ok(listed.into_iter().map(Instance::into_wire).collect())
+        }
+    });
+    Ok(Services::listed(living, Role::Tracker, tls))
 }

@@ -1,17 +1,21 @@
 //! The registry of running instances, as the other services see it. What each call means
 //! stands in `registry.proto`. The one rule: the database's clock decides who lives, so that
-//! several accounts agree.
+//! several accounts agree; and the caller's certificate decides for whom it speaks.
 
-use boot::{registry::LEASE, version::VERSION};
-use proto::registry::{
-    self as wire, DeregisterReply, DeregisterRequest, ListReply, ListRequest, RegisterReply,
-    RegisterRequest, RenewReply, RenewRequest,
+use boot::{grpc::Caller, registry::LEASE, version::VERSION};
+use proto::{
+    access::Role,
+    registry::{
+        self as wire, DeregisterReply, DeregisterRequest, ListReply, ListRequest, RegisterReply,
+        RegisterRequest, RenewReply, RenewRequest,
+    },
 };
 use tonic::{Request, Response, Status};
 
 use crate::{
     Accounts, Error,
     instance::{Instance, checked_id, checked_role},
+    store::Lease,
 };
 
 #[tonic::async_trait]
@@ -20,10 +24,16 @@ impl wire::registry_server::Registry for Accounts {
         &self,
         request: Request<RegisterRequest>,
     ) -> Result<Response<RegisterReply>, Status> {
+        let roles = spoken_for(&request);
         let named = request.into_inner().instance;
         let named = named.ok_or(Error::Invalid("an instance is needed"))?;
         let instance = Instance::read(named, VERSION)?;
-        self.0.store.register(&instance, LEASE).await?;
+        let own = |roles: &Vec<Role>| roles.iter().any(|role| role.name() == instance.role);
+        if !roles.as_ref().is_none_or(own) {
+            return Err(Error::OtherRole.into());
+        }
+        let roles = roles.as_deref();
+        self.0.store.register(&instance, roles, LEASE).await?;
         tracing::info!(
             role = instance.role,
             id = instance.id,
@@ -36,9 +46,13 @@ impl wire::registry_server::Registry for Accounts {
     }
 
     async fn renew(&self, request: Request<RenewRequest>) -> Result<Response<RenewReply>, Status> {
+        let roles = spoken_for(&request);
         let request = request.into_inner();
-        let id = checked_id(request.id)?;
-        self.0.store.renew(id, request.draining, LEASE).await?;
+        let lease = Lease {
+            id: checked_id(request.id)?,
+            roles: roles.as_deref(),
+        };
+        self.0.store.renew(lease, request.draining, LEASE).await?;
         Ok(Response::new(RenewReply {}))
     }
 
@@ -46,8 +60,13 @@ impl wire::registry_server::Registry for Accounts {
         &self,
         request: Request<DeregisterRequest>,
     ) -> Result<Response<DeregisterReply>, Status> {
+        let roles = spoken_for(&request);
         let id = checked_id(request.into_inner().id)?;
-        self.0.store.deregister(id.clone()).await?;
+        let lease = Lease {
+            id: id.clone(),
+            roles: roles.as_deref(),
+        };
+        self.0.store.deregister(lease).await?;
         tracing::info!(id, "instance left");
         Ok(Response::new(DeregisterReply {}))
     }
@@ -59,4 +78,10 @@ impl wire::registry_server::Registry for Accounts {
             instances: instances.into_iter().map(Instance::into_wire).collect(),
         }))
     }
+}
+
+/// The roles whose instances the caller may register, renew and take out: its certificate's.
+/// In plain text whoever reaches the address is trusted with all: `None`.
+fn spoken_for<T>(request: &Request<T>) -> Option<Vec<Role>> {
+    Caller::roles(request).map(<[Role]>::to_vec)
 }

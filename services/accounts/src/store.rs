@@ -22,6 +22,7 @@ use crate::{
     Error,
     database::{Backend, Database},
 };
+pub(crate) use instances::Lease;
 pub use secrets::StreamKey;
 use session::Session;
 

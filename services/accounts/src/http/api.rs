@@ -8,8 +8,9 @@ use actix_web::{
     web,
 };
 use boot::http::Refusal;
-use proto::tracker::StatsRequest;
+use proto::tracker::{StatsRequest, tracker_client::TrackerClient};
 use serde::Serialize;
+use tonic::transport::Channel;
 
 use super::counted_address;
 use crate::{Accounts, ChannelName, Error, turn::IceServer};
@@ -52,7 +53,7 @@ async fn ticket(
     let channel = accounts.channel(&checked(&name)?).await?;
     let reply = TicketReply {
         ticket: accounts.issue_ticket(&channel)?,
-        tracker: tracker_url(&accounts, &request)?,
+        tracker: tracker_url(&accounts, &channel, &request)?,
         channel: channel.name.to_string(),
         channel_id: hex::encode(channel.id),
         channel_key: hex::encode(channel.public_key()),
@@ -78,18 +79,16 @@ async fn stats(
     accounts: web::Data<Accounts>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Refusal> {
-    let request = figures_request(&accounts, &name).await?;
-    let reply = accounts.0.tracker.clone().stats(request).await;
-    figures(reply)
+    let (mut tracker, request) = figures_request(&accounts, &name).await?;
+    figures(tracker.stats(request).await)
 }
 
 async fn swarm(
     accounts: web::Data<Accounts>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Refusal> {
-    let request = figures_request(&accounts, &name).await?;
-    let reply = accounts.0.tracker.clone().swarm(request).await;
-    figures(reply)
+    let (mut tracker, request) = figures_request(&accounts, &name).await?;
+    figures(tracker.swarm(request).await)
 }
 
 async fn openapi() -> HttpResponse {
@@ -109,13 +108,14 @@ fn checked(name: &str) -> Result<String, Error> {
 async fn figures_request(
     accounts: &Accounts,
     name: &str,
-) -> Result<tonic::Request<StatsRequest>, Refusal> {
+) -> Result<(TrackerClient<Channel>, tonic::Request<StatsRequest>), Refusal> {
     let channel = accounts.channel(&checked(name)?).await?;
+    let (_, tracker) = accounts.tracker(&channel).ok_or_else(tracker_away)?;
     let mut request = tonic::Request::new(StatsRequest {
         channel_name: channel.name.to_string(),
     });
     request.set_timeout(boot::grpc::CALL_DEADLINE);
-    Ok(request)
+    Ok((tracker, request))
 }
 
 fn figures(
@@ -128,18 +128,31 @@ fn figures(
             .body(reply.into_inner().json)),
         Err(status) => {
             tracing::warn!(code = ?status.code(), "the tracker gives no figures");
-            Err(Refusal::new(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "unavailable",
-                "the tracker does not answer",
-            ))
+            Err(tracker_away())
         }
     }
 }
 
-/// The tracker answers where this service was reached, unless the operator says otherwise.
-fn tracker_url(accounts: &Accounts, request: &HttpRequest) -> Result<String, Refusal> {
-    if let Some(url) = &accounts.0.tracker_public {
+fn tracker_away() -> Refusal {
+    Refusal::new(
+        StatusCode::SERVICE_UNAVAILABLE,
+        "unavailable",
+        "the tracker does not answer",
+    )
+}
+
+/// The tracker answers where this service was reached, unless the operator or the tracker
+/// itself says otherwise.
+fn tracker_url(
+    accounts: &Accounts,
+    channel: &crate::Channel,
+    request: &HttpRequest,
+) -> Result<String, Refusal> {
+    // Where none is known it is better to come back than to be sent to where there is none.
+    let (tracker, _) = accounts.tracker(channel).ok_or_else(tracker_away)?;
+    let registered = Some(tracker.public_url).filter(|url| !url.is_empty());
+    let named = accounts.0.tracker_public.clone().or(registered);
+    if let Some(url) = named.or_else(|| accounts.0.public_url.clone()) {
         let url = url.trim_end_matches('/');
         // http becomes ws, https becomes wss.
         return Ok(format!("ws{}/ws", url.strip_prefix("http").unwrap_or(url)));

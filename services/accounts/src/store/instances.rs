@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use proto::access::Role;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::Store;
@@ -11,10 +12,22 @@ use crate::{Error, instance::Instance};
 /// All roles together. A list of so many is 5 MiB at most, which one message holds.
 const INSTANCES_MAX: i64 = 4096;
 
+/// An instance's lease, and for whom speaks who wants something of it.
+pub(crate) struct Lease<'a> {
+    pub(crate) id: String,
+    /// That of a role which is not among these is not there.
+    pub(crate) roles: Option<&'a [Role]>,
+}
+
 impl Store {
-    /// Begins a lease or begins it anew. The dead are swept out meanwhile, so that the table
-    /// is as bounded as the living are.
-    pub(crate) async fn register(&self, one: &Instance, lease: Duration) -> Result<(), Error> {
+    /// Begins a lease or begins it anew, unless there is one of a role that is not among `roles`. The
+    /// dead are swept out meanwhile, so that the table is as bounded as the living are.
+    pub(crate) async fn register(
+        &self,
+        one: &Instance,
+        roles: Option<&[Role]>,
+        lease: Duration,
+    ) -> Result<(), Error> {
         let now = self.backend.now_ms();
         let mut session = self.session().await?;
         let text = format!("DELETE FROM instances WHERE expires_at_ms <= {now}");
@@ -27,7 +40,8 @@ impl Store {
              ON CONFLICT (id) DO UPDATE SET role = excluded.role, grpc = excluded.grpc, \
              public_url = excluded.public_url, udp = excluded.udp, capacity = excluded.capacity, \
              version = excluded.version, draining = excluded.draining, \
-             expires_at_ms = excluded.expires_at_ms"
+             expires_at_ms = excluded.expires_at_ms WHERE {}",
+            among(roles)
         );
         let query = sqlx::query(AssertSqlSafe(text))
             .bind(one.id.clone())
@@ -49,19 +63,20 @@ impl Store {
     /// Prolongs a lease that has not ended.
     pub(crate) async fn renew(
         &self,
-        id: String,
+        of: Lease<'_>,
         draining: bool,
         lease: Duration,
     ) -> Result<(), Error> {
         let now = self.backend.now_ms();
         let text = format!(
             "UPDATE instances SET expires_at_ms = {now} + $1, draining = $2 \
-             WHERE id = $3 AND expires_at_ms > {now}"
+             WHERE id = $3 AND expires_at_ms > {now} AND {}",
+            among(of.roles)
         );
         let query = sqlx::query(AssertSqlSafe(text))
             .bind(millis(lease))
             .bind(i64::from(draining))
-            .bind(id);
+            .bind(of.id);
         match self.session().await?.execute(query).await? {
             0 => Err(Error::NoSuchInstance),
             _ => Ok(()),
@@ -69,8 +84,10 @@ impl Store {
     }
 
     /// Ends a lease, if there is one.
-    pub(crate) async fn deregister(&self, id: String) -> Result<(), Error> {
-        let query = sqlx::query("DELETE FROM instances WHERE id = $1").bind(id);
+    pub(crate) async fn deregister(&self, of: Lease<'_>) -> Result<(), Error> {
+        let among = among(of.roles);
+        let text = format!("DELETE FROM instances WHERE id = $1 AND {among}");
+        let query = sqlx::query(AssertSqlSafe(text)).bind(of.id);
         self.session().await?.execute(query).await?;
         Ok(())
     }
@@ -107,6 +124,17 @@ fn instance(row: &AnyRow) -> Result<Instance, sqlx::Error> {
         version: row.try_get("version")?,
         draining: row.try_get::<i64, _>("draining")? != 0,
     })
+}
+
+/// In SQL, that a row is of one of these roles, whose names are words of ours; of any without.
+fn among(roles: Option<&[Role]>) -> String {
+    let Some(roles) = roles else {
+        return "1 = 1".to_owned();
+    };
+    let names = roles.iter().map(|role| format!(", '{role}'"));
+    let names: String = names.collect();
+    // The empty name is no role's, so that the list may be.
+    format!("instances.role IN (''{names})")
 }
 
 fn millis(duration: Duration) -> i64 {

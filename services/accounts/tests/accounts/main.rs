@@ -30,5 +30,7 @@ mod migrations;
 mod outages;
 mod place;
 mod registry;
+mod roles;
 mod server;
 mod service;
+mod trackers;

@@ -65,7 +65,7 @@ pub(crate) async fn open(
     Accounts::open(Config {
         database,
         // Nobody listens on the discard port: the tracker is away.
-        tracker: "http://127.0.0.1:9".into(),
+        tracker: Some("http://127.0.0.1:9".into()),
         tls: Default::default(),
         public_url: public_url.map(Into::into),
         tracker_public: None,

@@ -28,6 +28,10 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) async fn start(place: Place) -> anyhow::Result<Self> {
         let accounts = place.open(None).await?;
+        Self::of(accounts, place).await
+    }
+
+    pub(crate) async fn of(accounts: Accounts, place: Place) -> anyhow::Result<Self> {
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let http = listener.local_addr()?;
         let mounted = accounts.clone();
