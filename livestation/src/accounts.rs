@@ -20,7 +20,7 @@ use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    apart::Ready,
+    apart::{self, Life, Operators, Ready},
     exit,
     standalone::{parse_public_url, turn},
     tls::TlsFlags,
@@ -41,7 +41,7 @@ const REMIND: Duration = Duration::from_secs(10);
 Example, with the URL in the environment, where nobody else on the machine sees it:
   export LIVESTATION_DATABASE=postgres://livestation:PASSWORD@db.example/livestation
   livestation migrate
-  livestation accounts --tracker http://127.0.0.1:7701 --api-token-file api-token
+  livestation accounts --api-token-file api-token
   livestation tracker --accounts http://127.0.0.1:7700")]
 pub(crate) struct Args {
     /// postgres://user:password@host/name or sqlite:FILE
@@ -68,11 +68,11 @@ pub(crate) struct Args {
         default_value = "127.0.0.1:7700"
     )]
     grpc: SocketAddr,
-    /// Where the tracker answers other services
+    /// Where the tracker answers other services; else whoever registers as one
     #[arg(long, env = "LIVESTATION_TRACKER", value_name = "URL", value_parser = parse_service_url)]
-    tracker: String,
-    /// Where viewers reach that tracker, such as https://tracker.live.example; else at
-    /// --public-url, or where they asked
+    tracker: Option<String>,
+    /// Where viewers reach that tracker, such as https://tracker.live.example; else where it
+    /// says itself, at --public-url, or where they asked
     #[arg(long, env = "LIVESTATION_TRACKER_PUBLIC", value_name = "URL", value_parser = parse_public_url)]
     tracker_public: Option<String>,
     /// The station as viewers reach it, such as https://live.example; else as they asked
@@ -80,6 +80,8 @@ pub(crate) struct Args {
     public_url: Option<String>,
     #[command(flatten)]
     turn: turn::Args,
+    #[command(flatten)]
+    operators: Operators,
     #[command(flatten)]
     tls: TlsFlags,
     /// Holds an API token, to make channels and stream keys with; made when it is not there
@@ -93,17 +95,24 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let database: Database = args.database.parse().context("--database")?;
     let signal = boot::shutdown_token()?;
-    let (listens, calls) = ([("--grpc", args.grpc)], [("--tracker", &*args.tracker)]);
-    let tls = args.tls.open(&[Role::Accounts], &listens, &calls)?;
+    let listens = [("--grpc", args.grpc)];
+    let calls = args.tracker.as_deref().map(|url| ("--tracker", url));
+    let tls = args
+        .tls
+        .open(&[Role::Accounts], &listens, &Vec::from_iter(calls))?;
     let http = web::bind(args.http).with_context(|| format!("--http {}", args.http))?;
     let grpc = TcpListener::bind(args.grpc)
         .await
         .with_context(|| format!("--grpc {}", args.grpc))?;
+    let operators = args.operators.bind()?;
     let ready = Ready {
-        http: format!("http://{}", http.local_addr()?),
-        grpc: format!("{}://{}", tls.scheme(), grpc.local_addr()?),
-        udp: None,
+        http: Some(format!("http://{}", http.local_addr()?)),
+        grpc: Some(format!("{}://{}", tls.scheme(), grpc.local_addr()?)),
+        metrics: operators.url()?,
+        ..Ready::default()
     };
+    let life = Life::new(signal.clone());
+    operators.serve(life.readiness())?;
     let config = Config {
         database,
         tracker: args.tracker,
@@ -119,21 +128,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         let shown = || format!("--api-token-file {}", file.display());
         keep_api_token(&accounts, file).await.with_context(shown)?;
     }
-    // Who ends takes the other along, and both drain.
-    let stop = signal.child_token();
-    let served = accounts.clone();
+    let (served, readiness) = (accounts.clone(), life.readiness());
     let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        cfg.configure(boot::health::routes(readiness.clone()));
         cfg.configure(accounts::http::routes(served.clone()));
     };
+    let stop = life.stop();
     let pages = web::serve(http, routes, stop.clone())?;
     let calls = accounts::serve(accounts.clone(), grpc, stop.clone());
     ready.publish(args.ready_json.as_deref())?;
-    let (pages, calls) = tokio::join!(ending(pages, &stop), ending(calls, &stop));
+    let served = life.lead(None, apart::all(stop, pages, calls)).await;
     accounts.close().await;
-    pages?;
-    calls?;
-    anyhow::ensure!(signal.is_cancelled(), "a server ended by itself");
-    Ok(exit::DONE.into())
+    served
 }
 
 /// Waits for a server that is away, as one may that starts at the same time as we; `None` when
@@ -175,10 +181,4 @@ async fn keep_api_token(accounts: &Accounts, file: &Path) -> anyhow::Result<()> 
         file,
         token.reveal().as_bytes(),
     )?)
-}
-
-async fn ending<T>(serving: impl Future<Output = T>, stop: &CancellationToken) -> T {
-    let ended = serving.await;
-    stop.cancel();
-    ended
 }

@@ -1,10 +1,15 @@
 //! What a service needs when it runs in a process of its own: the key that tickets are
-//! checked with, and a file that says where it serves.
+//! checked with, a file that says where it serves, a place in the registry, an address that
+//! answers operators' machines, and an orderly end.
+
+mod life;
+mod operators;
+mod place;
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
-use boot::{ticket::Verifier, tls::Tls};
+use boot::{grpc::Channel, ticket::Verifier, tls::Tls};
 use proto::{
     access::Role,
     accounts::{TicketKeyRequest, accounts_client::AccountsClient},
@@ -18,13 +23,26 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// While accounts is away, it is said this often.
 const REMIND: Duration = Duration::from_secs(10);
 
-/// Where a service serves; scripts rely on the fields.
-#[derive(Serialize)]
+pub(crate) use life::{Life, all};
+pub(crate) use operators::{Bound, Operators};
+pub(crate) use place::GrpcPublic;
+
+/// Where a service serves; scripts rely on the fields. It has those of what it has.
+#[derive(Default, Serialize)]
 pub(crate) struct Ready {
-    pub(crate) http: String,
-    pub(crate) grpc: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) http: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) grpc: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) udp: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rtmp: Option<SocketAddr>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) srt: Option<SocketAddr>,
+    /// `/metrics`, `/healthz`, `/readyz`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<String>,
 }
 
 impl Ready {
@@ -38,16 +56,18 @@ impl Ready {
     }
 }
 
+/// How to call accounts.
+pub(crate) fn accounts(url: &str, tls: &Tls) -> anyhow::Result<Channel> {
+    boot::grpc::connect_lazy(url, Role::Accounts, tls).context("--accounts is no URL")
+}
+
 /// Asks accounts what tickets are checked with, as long as it takes; `None` when `stop`
 /// comes first.
 pub(crate) async fn tickets(
-    accounts: &str,
-    tls: &Tls,
+    accounts: Channel,
     stop: &CancellationToken,
 ) -> anyhow::Result<Option<Verifier>> {
-    let channel =
-        boot::grpc::connect_lazy(accounts, Role::Accounts, tls).context("--accounts is no URL")?;
-    let mut client = AccountsClient::new(channel);
+    let mut client = AccountsClient::new(accounts);
     let asking = async {
         let mut reminded: Option<time::Instant> = None;
         loop {

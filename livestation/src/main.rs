@@ -5,7 +5,9 @@
 mod accounts;
 mod apart;
 mod demo;
+mod encoder;
 mod exit;
+mod ingest;
 mod migrate;
 mod pki;
 mod seeder;
@@ -51,6 +53,8 @@ enum Command {
     Standalone(Box<standalone::Args>),
     Accounts(Box<accounts::Args>),
     Migrate(migrate::Args),
+    Ingest(ingest::Args),
+    Encoder(encoder::Args),
     Tracker(tracker::Args),
     Seeder(seeder::Args),
     Watch(watch::Args),
@@ -97,6 +101,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Standalone(args) => standalone::run(*args).await,
         Command::Accounts(args) => accounts::run(*args).await,
         Command::Migrate(args) => migrate::run(args).await,
+        Command::Ingest(args) => ingest::run(args).await,
+        Command::Encoder(args) => encoder::run(args).await,
         Command::Tracker(args) => tracker::run(args).await,
         Command::Seeder(args) => seeder::run(args).await,
         Command::Watch(args) => watch::run(args).await,

@@ -7,21 +7,26 @@ use std::{
 };
 
 use anyhow::Context;
-use boot::units::{Rate, parse_rate, parse_service_url};
+use boot::{
+    registry::{Instance, Services},
+    units::{Rate, parse_rate, parse_service_url},
+};
 use proto::access::Role;
 use tokio::net::TcpListener;
 
 use crate::{
-    apart::{self, Ready},
+    apart::{self, GrpcPublic, Life, Operators, Ready},
     exit,
+    standalone::parse_public_url,
     tls::TlsFlags,
     web,
 };
 
 /// Run a seeder alone: it roots the stripes of every channel; several share the work.
 ///
-/// The station's encoder gives each seeder named by --seeder every generation. A seeder
-/// that comes back is fed and announced again within a second; viewers need not rejoin.
+/// It registers with accounts, where encoders find it; a station's encoder gives each seeder
+/// named by --seeder every generation. A seeder that comes back is fed and announced again
+/// within a second; viewers need not rejoin.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example, two seeders beside a station that serves accounts to other processes:
@@ -35,9 +40,9 @@ pub(crate) struct Args {
     /// Where accounts answers other services
     #[arg(long, env = "LIVESTATION_ACCOUNTS", value_name = "URL", value_parser = parse_service_url)]
     accounts: String,
-    /// Where the tracker answers other services
+    /// Where the tracker answers other services; else whoever registers as one
     #[arg(long, env = "LIVESTATION_TRACKER", value_name = "URL", value_parser = parse_service_url)]
-    tracker: String,
+    tracker: Option<String>,
     /// Where the encoder gives generations; must not be open to strangers
     #[arg(
         long,
@@ -73,6 +78,13 @@ pub(crate) struct Args {
     /// What it sends at most, to all viewers of a channel together
     #[arg(long, env = "LIVESTATION_UPLOAD_MAX", value_name = "RATE", default_value = "100Mbps", value_parser = parse_rate)]
     upload_max: Rate,
+    /// Where viewers reach --http, such as https://seeder.live.example
+    #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL", value_parser = parse_public_url)]
+    public_url: Option<String>,
+    #[command(flatten)]
+    grpc_public: GrpcPublic,
+    #[command(flatten)]
+    operators: Operators,
     #[command(flatten)]
     tls: TlsFlags,
     /// Written when it serves
@@ -81,44 +93,70 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let stop = boot::shutdown_token()?;
-    let calls = [
-        ("--accounts", &*args.accounts),
-        ("--tracker", &*args.tracker),
-    ];
+    let signal = boot::shutdown_token()?;
+    let tracker = args.tracker.as_deref().map(|url| ("--tracker", url));
+    let calls = [("--accounts", &*args.accounts)].into_iter().chain(tracker);
     let listens = [("--grpc", args.grpc)];
-    let tls = args.tls.open(&[Role::Seeder], &listens, &calls)?;
+    let tls = args
+        .tls
+        .open(&[Role::Seeder], &listens, &Vec::from_iter(calls))?;
     let http = web::bind(args.http).with_context(|| format!("--http {}", args.http))?;
     let grpc = TcpListener::bind(args.grpc)
         .await
         .with_context(|| format!("--grpc {}", args.grpc))?;
     let udp = UdpSocket::bind(args.udp).with_context(|| format!("--udp {}", args.udp))?;
-    let ready = Ready {
-        http: format!("http://{}", http.local_addr()?),
-        grpc: format!("{}://{}", tls.scheme(), grpc.local_addr()?),
-        udp: Some(udp.local_addr()?),
+    let operators = args.operators.bind()?;
+    let own = args
+        .grpc_public
+        .url(grpc.local_addr()?, &args.accounts, &tls);
+    let instance = Instance {
+        public_url: args.public_url.unwrap_or_default(),
+        udp: shown(&args.udp_public, udp.local_addr()?),
+        capacity: args.upload_max.bps(),
+        ..Instance::new(Role::Seeder.name(), &own.await?)?
     };
-    let Some(tickets) = apart::tickets(&args.accounts, &tls, &stop).await? else {
+    let ready = Ready {
+        http: Some(format!("http://{}", http.local_addr()?)),
+        grpc: Some(format!("{}://{}", tls.scheme(), grpc.local_addr()?)),
+        udp: Some(udp.local_addr()?),
+        metrics: operators.url()?,
+        ..Ready::default()
+    };
+    let life = Life::new(signal.clone());
+    operators.serve(life.readiness())?;
+    let accounts = apart::accounts(&args.accounts, &tls)?;
+    let Some(tickets) = apart::tickets(accounts.clone(), &signal).await? else {
         return Ok(exit::DONE.into());
     };
+    let named = Vec::from_iter(args.tracker);
+    let trackers = Services::find(&named, Role::Tracker, &tls, accounts.clone());
     let config = seeder::Config {
-        tracker: args.tracker,
+        trackers: trackers.context("--tracker")?,
         tls,
         upload_max: args.upload_max,
         tickets,
         public: args.udp_public,
     };
-    let (service, driver) = seeder::Service::new(config, stop.clone()).context("--tracker")?;
-    let routed = service.clone();
+    let (service, driver) = seeder::Service::new(config, life.stop());
+    let (routed, readiness) = (service.clone(), life.readiness());
     let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        cfg.configure(boot::health::routes(readiness.clone()));
         cfg.configure(seeder::http::routes(routed.clone()));
     };
+    let stop = life.stop();
     let web = web::serve(http, routes, stop.clone())?;
+    let calls = seeder::serve(service, driver, grpc, udp);
     ready.publish(args.ready_json.as_deref())?;
-    tokio::select! {
-        served = seeder::serve(service, driver, grpc, udp) => served?,
-        served = web => served?,
+    let serving = apart::all(stop, web, calls);
+    life.lead(Some((accounts, instance)), serving).await
+}
+
+/// Where viewers reach the socket, as far as it is known here.
+fn shown(public: &[SocketAddr], bound: SocketAddr) -> Vec<SocketAddr> {
+    match public {
+        [] if bound.ip().is_unspecified() => Vec::new(),
+        [] => vec![bound],
+        // As many as the registry takes.
+        public => public.iter().copied().take(8).collect(),
     }
-    anyhow::ensure!(stop.is_cancelled(), "a server ended by itself");
-    Ok(exit::DONE.into())
 }

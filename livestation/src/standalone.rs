@@ -5,7 +5,7 @@
 
 mod home;
 mod sockets;
-mod srt;
+pub(crate) mod srt;
 mod stages;
 mod tls;
 pub(crate) mod turn;
@@ -16,11 +16,15 @@ use std::{net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 use accounts::Accounts;
 use anyhow::Context;
 use boot::{
+    health::Readiness,
+    registry::Services,
     tls::Tls,
     units::{Rate, parse_rate, parse_service_url},
 };
 
-use crate::{exit, tls::TlsFlags, web};
+use proto::access::Role;
+
+use crate::{apart::Operators, exit, tls::TlsFlags, web};
 use home::Home;
 use sockets::Sockets;
 use stages::{Stage, Stages};
@@ -137,6 +141,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     turn: turn::Args,
     #[command(flatten)]
+    operators: Operators,
+    #[command(flatten)]
     tls: TlsFlags,
     /// Written when all of it serves: addresses, stream key, API token
     #[arg(long, value_name = "FILE")]
@@ -150,9 +156,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let srt = args.srt.open()?;
     let home = Home::open(&args.data_dir)?;
     let sockets = Sockets::bind(&args).await?;
+    let readiness = Readiness::default();
     let accounts = Accounts::open(accounts::Config {
         database: home.database()?,
-        tracker: tracker_url(&args, &sockets),
+        tracker: Some(tracker_url(&args, &sockets)),
         tls: tls.clone(),
         public_url: args.public_url.clone(),
         tracker_public: args.tracker_public.clone(),
@@ -162,13 +169,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     .context("cannot open the database in --data-dir")?;
     let keys = home.keys(&accounts).await?;
     let ready = Ready::new(&sockets.addresses, &keys, args.tracker.is_some());
-    let mut stages = serve(&args, srt, sockets, &accounts, &tls)?;
+    let given = Given {
+        accounts: &accounts,
+        srt,
+        tls: &tls,
+        readiness: &readiness,
+    };
+    let mut stages = serve(&args, sockets, given)?;
 
     let ended = tokio::select! {
         name = stages.first_end() => Some(name),
         () = shutdown.cancelled() => None,
         answers = ready.wait_until_it_answers() => match answers {
             Ok(()) => {
+                readiness.begin();
                 ready.publish(args.ready_json.as_deref())?;
                 tokio::select! {
                     name = stages.first_end() => Some(name),
@@ -179,6 +193,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         },
     };
     tracing::info!("stopping");
+    readiness.end();
     stages.stop().await;
     accounts.close().await;
     match ended {
@@ -188,15 +203,24 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// What the services are given besides their flags and sockets.
+struct Given<'a> {
+    accounts: &'a Accounts,
+    srt: ingest::srt::Options,
+    tls: &'a Tls,
+    readiness: &'a Readiness,
+}
+
 /// Starts every service. What feeds stops before what is fed, so that the last of a
 /// broadcast still reaches its viewers.
-fn serve(
-    args: &Args,
-    srt: ingest::srt::Options,
-    sockets: Sockets,
-    accounts: &Accounts,
-    tls: &Tls,
-) -> anyhow::Result<Stages> {
+fn serve(args: &Args, sockets: Sockets, given: Given<'_>) -> anyhow::Result<Stages> {
+    let Given {
+        accounts,
+        srt,
+        tls,
+        readiness,
+    } = given;
+    sockets.operators.serve(readiness.clone())?;
     let mut feed = Stage::new("ingest", Duration::from_secs(5));
     let mut ingest = ingest::Config::new(sockets.accounts.url.clone(), sockets.encoder.url.clone());
     ingest.tls = tls.clone();
@@ -218,14 +242,15 @@ fn serve(
     let mut hosts = Stage::new("hosts", Duration::from_secs(8));
     let mut seeding = None;
     if args.seeders.is_empty() {
+        let tracker = args.tracker.clone().unwrap_or(sockets.tracker.url);
         let config = seeder::Config {
-            tracker: args.tracker.clone().unwrap_or(sockets.tracker.url),
+            trackers: Services::named(&[tracker], Role::Tracker, tls)?,
             tls: tls.clone(),
             upload_max: args.seeder_upload_max,
             tickets: accounts.ticket_verifier(),
             public: args.udp_public.clone(),
         };
-        let (seeder, driver) = seeder::Service::new(config, hosts.stop())?;
+        let (seeder, driver) = seeder::Service::new(config, hosts.stop());
         let serving = seeder::serve(seeder.clone(), driver, sockets.seeder.listener, sockets.udp);
         hosts.spawn("seeder", serving);
         seeding = Some(seeder);
@@ -245,6 +270,7 @@ fn serve(
                 .as_ref()
                 .is_some_and(|url| url.starts_with("https")),
             tls: tls.clone(),
+            share: None,
         };
         let tracker = tracker::Service::new(config, hosts.stop())?;
         let serving = tracker::serve(tracker.clone(), sockets.tracker.listener, hosts.stop());
@@ -255,8 +281,9 @@ fn serve(
         "accounts",
         accounts::serve(accounts.clone(), sockets.accounts.listener, hosts.stop()),
     );
-    let accounts = accounts.clone();
+    let (accounts, readiness) = (accounts.clone(), readiness.clone());
     let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        cfg.configure(boot::health::routes(readiness.clone()));
         if let Some(tracker) = &tracking {
             cfg.configure(tracker::http::routes(tracker.clone()));
         }

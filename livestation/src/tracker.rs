@@ -3,21 +3,27 @@
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use boot::units::parse_service_url;
+use boot::{
+    registry::{Instance, Services},
+    units::parse_service_url,
+};
 use proto::access::Role;
 use tokio::net::TcpListener;
 
 use crate::{
-    apart::{self, Ready},
+    apart::{self, GrpcPublic, Life, Operators, Ready},
     exit,
+    standalone::parse_public_url,
     tls::TlsFlags,
     web,
 };
 
 /// Run a tracker alone: it places viewers, and the rest of the station outlives it.
 ///
-/// Viewers reach /ws at --http, or where --tracker-public of the station says; the station
-/// and its seeders reach --grpc, which must not be open to strangers.
+/// Viewers reach /ws at --http, or where --public-url here or --tracker-public of the station
+/// says; the station and its seeders reach --grpc, which must not be open to strangers. It
+/// registers with accounts, where seeders find it that are told of no other. Several share the
+/// channels.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Example, beside a station that serves accounts to other processes:
@@ -53,6 +59,14 @@ pub(crate) struct Args {
         default_value_t = 512
     )]
     viewers_per_address: usize,
+    /// Where viewers reach --http, such as https://tracker.live.example; else where they reach
+    /// accounts
+    #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL", value_parser = parse_public_url)]
+    public_url: Option<String>,
+    #[command(flatten)]
+    grpc_public: GrpcPublic,
+    #[command(flatten)]
+    operators: Operators,
     #[command(flatten)]
     tls: TlsFlags,
     /// Written when it serves
@@ -61,42 +75,57 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let stop = boot::shutdown_token()?;
+    let signal = boot::shutdown_token()?;
     let (listens, calls) = ([("--grpc", args.grpc)], [("--accounts", &*args.accounts)]);
     let tls = args.tls.open(&[Role::Tracker], &listens, &calls)?;
     let http = web::bind(args.http).with_context(|| format!("--http {}", args.http))?;
     let grpc = TcpListener::bind(args.grpc)
         .await
         .with_context(|| format!("--grpc {}", args.grpc))?;
+    let operators = args.operators.bind()?;
+    let own = args
+        .grpc_public
+        .url(grpc.local_addr()?, &args.accounts, &tls);
+    let mut instance = Instance::new(Role::Tracker.name(), &own.await?)?;
+    instance.public_url = args.public_url.clone().unwrap_or_default();
     let ready = Ready {
-        http: format!("http://{}", http.local_addr()?),
-        grpc: format!("{}://{}", tls.scheme(), grpc.local_addr()?),
-        udp: None,
+        http: Some(format!("http://{}", http.local_addr()?)),
+        grpc: Some(format!("{}://{}", tls.scheme(), grpc.local_addr()?)),
+        metrics: operators.url()?,
+        ..Ready::default()
     };
-    let Some(tickets) = apart::tickets(&args.accounts, &tls, &stop).await? else {
+    let life = Life::new(signal.clone());
+    operators.serve(life.readiness())?;
+    let accounts = apart::accounts(&args.accounts, &tls)?;
+    let Some(tickets) = apart::tickets(accounts.clone(), &signal).await? else {
         return Ok(exit::DONE.into());
     };
+    let limits = tracker::Limits {
+        sessions_per_address: args.viewers_per_address,
+        ..tracker::Limits::default()
+    };
+    instance.capacity = limits.sessions as u64;
     let config = tracker::Config {
         tickets,
-        limits: tracker::Limits {
-            sessions_per_address: args.viewers_per_address,
-            ..tracker::Limits::default()
-        },
+        limits,
         swarm: overlay_core::tracker::Config::default(),
-        proxied: false,
+        proxied: args.public_url.is_some_and(|url| url.starts_with("https")),
+        share: Some(tracker::Share {
+            trackers: Services::find(&[], Role::Tracker, &tls, accounts.clone())?,
+            own: instance.grpc.clone(),
+        }),
         tls,
     };
-    let service = tracker::Service::new(config, stop.clone())?;
-    let routed = service.clone();
+    let service = tracker::Service::new(config, life.stop())?;
+    let (routed, readiness) = (service.clone(), life.readiness());
     let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        cfg.configure(boot::health::routes(readiness.clone()));
         cfg.configure(tracker::http::routes(routed.clone()));
     };
+    let stop = life.stop();
     let web = web::serve(http, routes, stop.clone())?;
+    let calls = tracker::serve(service, grpc, stop.clone());
     ready.publish(args.ready_json.as_deref())?;
-    tokio::select! {
-        served = tracker::serve(service, grpc, stop.clone()) => served?,
-        served = web => served?,
-    }
-    anyhow::ensure!(stop.is_cancelled(), "a server ended by itself");
-    Ok(exit::DONE.into())
+    let serving = apart::all(stop, web, calls);
+    life.lead(Some((accounts, instance)), serving).await
 }

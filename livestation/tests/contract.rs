@@ -5,8 +5,10 @@ use std::{collections::BTreeSet, process::Command};
 use anyhow::{Context, ensure};
 
 const PAGE: &str = include_str!("../../docs/contract.md");
-const COMMANDS: [&[&str]; 6] = [
+const COMMANDS: [&[&str]; 8] = [
     &["standalone"],
+    &["ingest"],
+    &["encoder"],
     &["watch"],
     &["swarm"],
     &["demo"],

@@ -7,7 +7,7 @@ use anyhow::Context;
 use tokio::net::TcpListener;
 
 use super::Args;
-use crate::web;
+use crate::{apart, web};
 
 /// The sockets.
 pub(super) struct Sockets {
@@ -18,6 +18,7 @@ pub(super) struct Sockets {
     pub(super) encoder: Inner,
     pub(super) seeder: Inner,
     pub(super) tracker: Inner,
+    pub(super) operators: apart::Bound,
     pub(super) addresses: Addresses,
 }
 
@@ -33,6 +34,8 @@ pub(super) struct Addresses {
     pub(super) rtmp: SocketAddr,
     pub(super) srt: Option<SocketAddr>,
     pub(super) udp: SocketAddr,
+    /// A URL.
+    pub(super) metrics: Option<String>,
 }
 
 impl Sockets {
@@ -41,21 +44,18 @@ impl Sockets {
         let rtmp = TcpListener::bind(args.rtmp)
             .await
             .with_context(|| format!("--rtmp {}", args.rtmp))?;
-        let srt = match args.srt.address() {
-            Some(address) => {
-                let socket = tokio::net::UdpSocket::bind(address).await;
-                Some(socket.with_context(|| format!("--srt {address}"))?)
-            }
-            None => None,
-        };
+        let srt = args.srt.bind().await?;
         let udp = UdpSocket::bind(args.udp).with_context(|| format!("--udp {}", args.udp))?;
+        let operators = args.operators.bind()?;
         Ok(Self {
             addresses: Addresses {
+                metrics: operators.url()?,
                 http: http.local_addr()?,
                 rtmp: rtmp.local_addr()?,
                 srt: srt.as_ref().map(|srt| srt.local_addr()).transpose()?,
                 udp: udp.local_addr()?,
             },
+            operators,
             http,
             ingest: ingest::Sockets { rtmp, srt },
             udp,

@@ -5,6 +5,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::Context;
 use boot::units::parse_duration;
 use ingest::srt::{Options, Passphrase};
+use tokio::net::UdpSocket;
 
 /// Whether broadcasters may come by SRT, and how.
 #[derive(clap::Args, Debug)]
@@ -36,13 +37,17 @@ pub(crate) struct Args {
 }
 
 impl Args {
-    /// Where to listen, if at all.
-    pub(super) fn address(&self) -> Option<SocketAddr> {
-        (!self.no_srt).then_some(self.srt)
+    /// Binds where to listen, if at all.
+    pub(crate) async fn bind(&self) -> anyhow::Result<Option<UdpSocket>> {
+        if self.no_srt {
+            return Ok(None);
+        }
+        let socket = UdpSocket::bind(self.srt).await;
+        Ok(Some(socket.with_context(|| format!("--srt {}", self.srt))?))
     }
 
     /// Reads the passphrase.
-    pub(super) fn open(&self) -> anyhow::Result<Options> {
+    pub(crate) fn open(&self) -> anyhow::Result<Options> {
         let passphrase = match &self.srt_passphrase_file {
             Some(path) => {
                 let named = || format!("--srt-passphrase-file {}", path.display());

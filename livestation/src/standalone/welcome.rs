@@ -27,12 +27,14 @@ pub(super) struct Ready {
     publish_srt: Option<String>,
     watch: String,
     api_token: String,
+    metrics: Option<String>,
     /// The tracker is another process, which needs us to start.
     #[serde(skip)]
     tracker_apart: bool,
 }
 
 impl Ready {
+    /// Of a station, and whether its tracker is in another process.
     pub(super) fn new(addresses: &Addresses, keys: &Keys, tracker_apart: bool) -> Self {
         let http = format!("http://{}", reachable(addresses.http));
         let rtmp = reachable(addresses.rtmp);
@@ -49,6 +51,7 @@ impl Ready {
             publish_srt: srt.map(publish_srt),
             watch: format!("{http}/{}", keys.channel),
             api_token: keys.api_token.clone(),
+            metrics: addresses.metrics.clone(),
             tracker_apart,
             http,
         }

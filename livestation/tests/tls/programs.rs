@@ -1,5 +1,7 @@
 //! The program as people run it, started and watched.
 
+#![allow(dead_code, reason = "tests share it, and each uses a part")]
+
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
@@ -40,6 +42,34 @@ impl Program {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
         Ok((program, serde_json::from_slice(&fs::read(&ready)?)?))
+    }
+}
+
+impl Program {
+    /// Whether it still runs.
+    pub(crate) fn lives(&mut self) -> Result<bool> {
+        Ok(self.0.try_wait()?.is_none())
+    }
+
+    /// Tells it to end, as an operator does.
+    pub(crate) fn terminate(&self) -> Result<()> {
+        let pid = self.0.id().to_string();
+        let told = Command::new("kill").args(["-TERM", &pid]).status()?;
+        ensure!(told.success(), "it is gone");
+        Ok(())
+    }
+
+    /// Waits for its end; how long that took.
+    pub(crate) async fn ends(&mut self, within: Duration) -> Result<Duration> {
+        let began = Instant::now();
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                ensure!(status.code() == Some(0), "{status}");
+                return Ok(began.elapsed());
+            }
+            ensure!(began.elapsed() < within, "still running");
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
     }
 }
 
