@@ -24,7 +24,7 @@ RUN apt-get update \
  && apt-get install -y --no-install-recommends busybox-static ca-certificates \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=build /work/target/release/livestation /usr/local/bin/livestation
-COPY deploy/image/entry deploy/image/health deploy/image/pki-volumes deploy/image/welcome /usr/local/bin/
+COPY deploy/image/entry deploy/image/health deploy/image/pki-volumes deploy/image/token deploy/image/welcome /usr/local/bin/
 COPY deploy/image/root /usr/local/bin/
 RUN root /image
 
