@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
-.PHONY: help setup build run test lint wasm deny bench soak broken fuzz compose-test
+.PHONY: help setup build run test lint wasm deny deployment bench soak broken fuzz compose-test
 
 # The crates without I/O: the browser runs them too.
 PURE := -p stripe -p overlay-core -p media -p sim
@@ -16,12 +16,12 @@ help:
 	@echo 'make setup         install what is missing (Debian), or say what it is'
 	@echo 'make run           the demo: a station, a broadcast, six viewers; Ctrl-C ends it'
 	@echo 'make test          all tests'
-	@echo 'make lint          format, clippy, the pure crates for WebAssembly, licences'
+	@echo 'make lint          format, clippy, the pure crates for WebAssembly, licences, deployment'
 	@echo 'make bench         the measurements behind bench/RESULTS.md'
 	@echo 'make fuzz          every fuzz target for SECONDS=600 each; needs a nightly toolchain'
 	@echo 'make soak          half an hour (LIVESTATION_SECONDS) of coming and going'
 	@echo 'make broken        faults built in on purpose, which the tests must notice; some minutes'
-	@echo 'make compose-test  not there yet'
+	@echo 'make compose-test  the compose file with a real docker engine; BASE_IMAGES=path makes base images'
 
 setup:
 	@scripts/setup
@@ -43,7 +43,7 @@ test: setup wasm
 	    cargo test --locked -p tests -- --test-threads=1
 	fi
 
-lint: setup wasm deny
+lint: setup wasm deny deployment
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
@@ -61,6 +61,11 @@ deny:
 	    echo 'deny: left out, there is no cargo-deny (cargo install --locked cargo-deny)'
 	fi
 
+# What can be said of compose and Kubernetes files without an engine and a cluster.
+deployment: setup
+	deploy/check
+	k8s/check
+
 bench: setup
 	bench/run
 
@@ -76,5 +81,4 @@ broken: setup
 	tests/broken/run
 
 compose-test:
-	@echo '$@: not there yet' >&2
-	exit 1
+	deploy/test/compose

@@ -23,6 +23,7 @@ macro_rules! on_both {
     };
 }
 
+mod backup;
 mod calls;
 mod http;
 mod members;

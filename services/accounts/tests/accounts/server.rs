@@ -97,6 +97,11 @@ impl Postgres {
         format!("postgres://{USER}:{PASSWORD}@127.0.0.1:{port}/postgres?sslmode=prefer")
     }
 
+    /// Where its programs are, `pg_dump` among them.
+    pub(crate) fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// SIGKILL, as a power cut would.
     pub(crate) fn kill(&mut self) -> Result<()> {
         self.child.kill()?;
