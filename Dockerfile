@@ -3,13 +3,13 @@
 
 # The manifests and nothing of the code: what is built from them stays until they change.
 FROM rust:1.95-bookworm AS manifests
-WORKDIR /work
+WORKDIR /src
 COPY . .
 RUN deploy/image/skeleton /skeleton
 
 FROM rust:1.95-bookworm AS build
 ENV CARGO_INCREMENTAL=0 CARGO_PROFILE_RELEASE_DEBUG=0 CARGO_PROFILE_RELEASE_STRIP=symbols
-WORKDIR /work
+WORKDIR /src
 COPY --from=manifests /skeleton .
 RUN cargo build --release --locked -p livestation
 COPY . .
@@ -23,7 +23,7 @@ FROM debian:bookworm-slim AS root
 RUN apt-get update \
  && apt-get install -y --no-install-recommends busybox-static ca-certificates \
  && rm -rf /var/lib/apt/lists/*
-COPY --from=build /work/target/release/livestation /usr/local/bin/livestation
+COPY --from=build /src/target/release/livestation /usr/local/bin/livestation
 COPY deploy/image/entry deploy/image/health deploy/image/pki-volumes deploy/image/token deploy/image/welcome /usr/local/bin/
 COPY deploy/image/root /usr/local/bin/
 RUN root /image
