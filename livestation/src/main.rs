@@ -66,7 +66,9 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match start(cli) {
+    let ended = start(cli);
+    boot::traces::end();
+    match ended {
         Ok(code) => code,
         Err(error) => {
             eprintln!("livestation: {error:#}");
@@ -76,7 +78,7 @@ fn main() -> ExitCode {
 }
 
 fn start(cli: Cli) -> anyhow::Result<ExitCode> {
-    boot::start()?;
+    boot::start_as(service(&cli.command))?;
     let runtime = threads(&cli.command)
         .enable_all()
         .build()
@@ -93,6 +95,18 @@ fn threads(command: &Command) -> Builder {
     match command {
         Command::Watch(_) => Builder::new_current_thread(),
         _ => Builder::new_multi_thread(),
+    }
+}
+
+/// As traces call it.
+fn service(command: &Command) -> &'static str {
+    match command {
+        Command::Accounts(_) => "livestation-accounts",
+        Command::Ingest(_) => "livestation-ingest",
+        Command::Encoder(_) => "livestation-encoder",
+        Command::Tracker(_) => "livestation-tracker",
+        Command::Seeder(_) => "livestation-seeder",
+        _ => "livestation",
     }
 }
 

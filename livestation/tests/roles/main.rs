@@ -3,6 +3,7 @@
 //! in between.
 
 mod broadcaster;
+mod collector;
 #[path = "../tls/programs.rs"]
 mod programs;
 #[path = "../../../services/accounts/tests/accounts/server.rs"]
@@ -33,6 +34,16 @@ async fn by_rtmp_a_broadcast_outlives_its_encoders() -> Result<()> {
     let on_air = "livestation_ingest_broadcasts{protocol=\"rtmp\"} 1";
     station.counts("ingest", on_air).await?;
     station.tells_viewers_no_figures().await?;
+    // From the broadcaster's coming to the first pieces at the seeder.
+    let beginning = [
+        ("livestation-ingest", "begin broadcast"),
+        ("livestation-accounts", "authorize"),
+        ("livestation-encoder", "open session"),
+        ("livestation-accounts", "certify epoch"),
+        ("livestation-encoder", "first generation"),
+        ("livestation-seeder", "take first generation"),
+    ];
+    station.collector.has_one_trace_of(&beginning).await?;
 
     // Killed, and started anew at another address.
     station.kill("encoder");

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
 use crate::{
+    collector::Collector,
     programs::{LOOK_AGAIN, Program, args, fails, free, init, tls},
     server::Postgres,
 };
@@ -25,6 +26,7 @@ pub(crate) struct Station {
     accounts: [String; 2],
     running: BTreeMap<String, (Program, Value)>,
     starts: u32,
+    pub(crate) collector: Collector,
     /// Where people go.
     pub(crate) http: String,
     /// The stream key of the channel `demo`.
@@ -53,6 +55,7 @@ impl Station {
             accounts,
             running: BTreeMap::new(),
             starts: 0,
+            collector: Collector::start()?,
             key: String::new(),
         };
         // In an order in which each misses somebody at first.
@@ -95,7 +98,11 @@ impl Station {
         let words = args(&words, tls(&self.folder.path().join("pki"), role));
         let log = format!("{name}-{}", self.starts);
         self.starts += 1;
-        let started = Program::start(self.folder.path(), &log, &words).await?;
+        let env = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", self.collector.url.clone()),
+            ("OTEL_BSP_SCHEDULE_DELAY", "200".to_owned()),
+        ];
+        let started = Program::start_in(self.folder.path(), &log, &words, &env).await?;
         self.running.insert(name.to_owned(), started);
         Ok(())
     }

@@ -22,10 +22,21 @@ pub(crate) struct Program(Child);
 impl Program {
     /// Starts it and waits for its ready file.
     pub(crate) async fn start(folder: &Path, name: &str, args: &[String]) -> Result<(Self, Value)> {
+        Self::start_in(folder, name, args, &[]).await
+    }
+
+    /// As [`Program::start`], with these variables in its environment.
+    pub(crate) async fn start_in(
+        folder: &Path,
+        name: &str,
+        args: &[String],
+        env: &[(&str, String)],
+    ) -> Result<(Self, Value)> {
         let ready = folder.join(format!("{name}.json"));
         let log = fs::File::create(folder.join(format!("{name}.log")))?;
         let child = program()
             .args(args)
+            .envs(env.iter().cloned())
             .arg("--ready-json")
             .arg(&ready)
             .stdout(Stdio::null())

@@ -1,5 +1,6 @@
 //! The face to the other services. What each call means stands in `accounts.proto`.
 
+use boot::traces;
 use proto::{
     accounts::{
         self as wire, AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest,
@@ -10,6 +11,7 @@ use proto::{
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
+use tracing::Instrument;
 
 use crate::{Accounts, Channel, Error};
 
@@ -38,8 +40,11 @@ impl wire::accounts_server::Accounts for Accounts {
         &self,
         request: Request<AuthorizeRequest>,
     ) -> Result<Response<AuthorizeReply>, Status> {
+        let span = tracing::info_span!("authorize");
+        traces::follow(&span, &request);
         let request = request.into_inner();
-        let channel = Self::authorize(self, &request.stream_key).await?;
+        let found = Self::authorize(self, &request.stream_key).instrument(span);
+        let channel = found.await?;
         tracing::info!(channel = %channel.name, protocol = protocol(&request), "publisher authorised");
         Ok(Response::new(AuthorizeReply {
             channel: Some(to_wire(&channel)),
@@ -50,11 +55,14 @@ impl wire::accounts_server::Accounts for Accounts {
         &self,
         request: Request<CertifyEpochRequest>,
     ) -> Result<Response<CertifyEpochReply>, Status> {
+        let span = tracing::info_span!("certify epoch");
+        traces::follow(&span, &request);
         let request = request.into_inner();
         let key: &[u8; 32] = request.epoch_public_key[..]
             .try_into()
             .map_err(|_| Error::Invalid("an epoch key has 32 bytes"))?;
-        let channel = self.channel_by_id(&request.channel_id).await?;
+        let found = self.channel_by_id(&request.channel_id).instrument(span);
+        let channel = found.await?;
         tracing::info!(channel = %channel.name, epoch = request.epoch, "epoch certified");
         Ok(Response::new(CertifyEpochReply {
             signature: channel.certify(request.epoch, key).to_vec().into(),

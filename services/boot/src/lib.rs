@@ -14,7 +14,8 @@ pub mod registry;
 mod start;
 pub mod ticket;
 pub mod tls;
+pub mod traces;
 pub mod units;
 pub mod version;
 
-pub use start::{Error, shutdown_token, start};
+pub use start::{Error, shutdown_token, start, start_as};

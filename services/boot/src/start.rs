@@ -5,13 +5,18 @@ use std::io::IsTerminal;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{EnvFilter, filter::LevelFilter};
+use tracing_subscriber::{
+    EnvFilter, Layer as _, filter::LevelFilter, layer::SubscriberExt as _,
+    util::SubscriberInitExt as _,
+};
+
+use crate::traces;
 
 /// What a quiet process says: what happens in its life, and what is wrong.
 const DEFAULT_FILTER: &str = "info";
 /// They say much, and may name addresses: of them only what is wrong, unless who reads the
 /// log names them.
-const LIBRARIES: [&str; 11] = [
+const LIBRARIES: [&str; 15] = [
     "str0m",
     "is",
     "dimpl",
@@ -23,6 +28,10 @@ const LIBRARIES: [&str; 11] = [
     "hyper",
     "tungstenite",
     "tokio_tungstenite",
+    "opentelemetry",
+    "opentelemetry_sdk",
+    "opentelemetry-otlp",
+    "reqwest",
 ];
 /// Even what is wrong names addresses here, or is said of every lost packet.
 const SILENT: [&str; 5] = [
@@ -39,32 +48,47 @@ pub enum Error {
     /// The log filter in the environment is not one.
     #[error("LIVESTATION_LOG is not a log filter: {0}")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
+    /// Traces cannot be sent as the environment says.
+    #[error("OTEL_EXPORTER_OTLP_ENDPOINT: {0}")]
+    Traces(String),
     /// The operating system refused a signal handler.
     #[error("cannot listen for signals: {0}")]
     Signal(#[from] std::io::Error),
 }
 
-/// Sends logs to stderr and makes aws-lc-rs the process's TLS. `LIVESTATION_LOG` is the
-/// filter (`debug`, `info,tracker=trace`), `LIVESTATION_LOG_FORMAT=json` one JSON object a
-/// line. Calling it again changes nothing.
+/// As [`start_as`], without a name of its own.
 ///
 /// # Errors
-/// [`Error::Filter`].
+/// [`Error`].
 pub fn start() -> Result<(), Error> {
+    start_as("livestation")
+}
+
+/// Sends logs to stderr and makes aws-lc-rs the process's TLS. `LIVESTATION_LOG` is the
+/// filter (`debug`, `info,tracker=trace`), `LIVESTATION_LOG_FORMAT=json` one JSON object a
+/// line. `OTEL_EXPORTER_OTLP_ENDPOINT` is where traces go, as those of `service`; then it must
+/// not be called inside a runtime. Calling it again changes nothing.
+///
+/// # Errors
+/// [`Error::Filter`], [`Error::Traces`].
+pub fn start_as(service: &str) -> Result<(), Error> {
     // A second caller finds the provider in place, which is what it wanted.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let wanted = std::env::var("LIVESTATION_LOG");
     let filter = EnvFilter::try_new(filter(wanted.as_deref().unwrap_or(DEFAULT_FILTER)))?;
-    let logs = tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let logs = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal());
     let json = std::env::var("LIVESTATION_LOG_FORMAT").is_ok_and(|format| format == "json");
-    let _ = if json {
-        logs.json().try_init()
-    } else {
-        logs.try_init()
+    let logs = match json {
+        true => logs.json().boxed(),
+        false => logs.boxed(),
     };
+    let all = tracing_subscriber::registry()
+        .with(logs.with_filter(filter))
+        .with(traces::layer(service)?);
+    // Who was first stays.
+    let _ = all.try_init();
     Ok(())
 }
 

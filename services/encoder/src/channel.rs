@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use boot::traces::Origin;
 use bytes::Bytes;
 use proto::{accounts, encoder::Fragment, seeder};
 use stripe::{ChannelId, EpochCertificate};
@@ -10,6 +11,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, Span};
 
 use crate::{
     Error,
@@ -56,6 +58,8 @@ pub(crate) struct Inputs {
     pub(crate) received: mpsc::Receiver<Input>,
     /// Why the channel ends the session, when it does.
     pub(crate) verdict: oneshot::Sender<Error>,
+    /// Its opening, in the broadcaster's trace.
+    pub(crate) span: Span,
 }
 
 /// What a session is told.
@@ -80,6 +84,8 @@ struct Broadcast {
     /// Everything sealed, for the feeds. They begin with the first generation.
     ring: broadcast::Sender<seeder::Generation>,
     feeds: Option<Feeds>,
+    /// Ends with the first generation.
+    beginning: Option<Span>,
 }
 
 impl Broadcast {
@@ -132,7 +138,7 @@ impl Channel {
         self.release();
     }
 
-    async fn on_publish(&mut self, publish: Publish) {
+    async fn on_publish(&mut self, mut publish: Publish) {
         if self.session.is_some() {
             let _ = publish.reply.send(Err(Error::AlreadyLive));
             return;
@@ -144,7 +150,10 @@ impl Channel {
         }
         let opened = match &mut self.broadcast {
             Some(broadcast) => Ok(broadcast),
-            None => self.begin(after).await,
+            None => {
+                let span = &publish.inputs.span;
+                self.begin(after, span).instrument(span.clone()).await
+            }
         };
         let opened = match opened {
             Ok(broadcast) => Opened {
@@ -162,12 +171,14 @@ impl Channel {
         if publish.reply.send(Ok(opened)).is_ok() {
             let Opened { base_us, epoch } = opened;
             tracing::info!(channel = ?self.about.id, base_us, epoch, "publishing");
+            // It is open: its opening ends here.
+            publish.inputs.span = Span::none();
             self.session = Some(publish.inputs);
         }
         self.wait_lonely();
     }
 
-    async fn begin(&mut self, after: u64) -> Result<&mut Broadcast, Error> {
+    async fn begin(&mut self, after: u64, span: &Span) -> Result<&mut Broadcast, Error> {
         let (signer, certificate) =
             epoch::begin(self.shared.accounts.clone(), self.about.id, after).await?;
         let target_us = self.shared.config.generation.as_micros() as u64;
@@ -177,6 +188,7 @@ impl Channel {
             certificate,
             ring: broadcast::Sender::new(feed::QUEUE),
             feeds: None,
+            beginning: Some(tracing::info_span!(parent: span, "first generation")),
         }))
     }
 
@@ -270,7 +282,8 @@ impl Channel {
         for generation in sealed {
             self.begin_feeds();
             metrics::sealed();
-            if let Some(broadcast) = &self.broadcast {
+            if let Some(broadcast) = &mut self.broadcast {
+                broadcast.beginning = None;
                 // Without seeders nobody listens, which is no fault of the broadcast.
                 let _ = broadcast.ring.send(generation);
             }
@@ -286,7 +299,9 @@ impl Channel {
             channel: Some(self.about.message.clone()),
             epoch_certificate: Bytes::clone(&broadcast.certificate.to_bytes()),
         };
-        let feeds = Feeds::new(open, broadcast.ring.clone());
+        let origin = broadcast.beginning.as_ref().map(Origin::of);
+        let origin = origin.unwrap_or_default();
+        let feeds = Feeds::new(open, broadcast.ring.clone(), origin);
         self.superseded = feeds.superseded();
         broadcast.feeds = Some(feeds);
         self.renew_feeds();

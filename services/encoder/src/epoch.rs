@@ -2,9 +2,11 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use boot::traces;
 use proto::accounts::{CertifyEpochRequest, accounts_client::AccountsClient};
 use stripe::{ChannelId, EpochCertificate, EpochSigner};
-use tonic::transport::Channel;
+use tonic::{Request, transport::Channel};
+use tracing::Span;
 
 use crate::Error;
 
@@ -22,11 +24,12 @@ pub(crate) async fn begin(
     getrandom::fill(&mut secret).map_err(|_| Error::Randomness)?;
     let number = unix_us().max(after.saturating_add(1));
     let signer = EpochSigner::new(channel, number, &secret);
-    let request = CertifyEpochRequest {
+    let mut request = Request::new(CertifyEpochRequest {
         channel_id: bytes::Bytes::copy_from_slice(&channel.0),
         epoch: signer.epoch(),
         epoch_public_key: bytes::Bytes::copy_from_slice(&signer.public_key()),
-    };
+    });
+    traces::carry(&Span::current(), &mut request);
     let reply = tokio::time::timeout(DEADLINE, accounts.certify_epoch(request))
         .await
         .map_err(|_| Error::Accounts("no answer in time".to_owned()))?

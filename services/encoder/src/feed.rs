@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use boot::{grpc::Remote, tls::Tls};
+use boot::{grpc::Remote, tls::Tls, traces::Origin};
 use proto::{
     access::Role,
     seeder::{Generation, Open, SeedRequest, seed_request::Kind, seeder_client::SeederClient},
@@ -16,7 +16,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, transport::Channel};
+use tonic::{Code, Request, Status, transport::Channel};
 
 use crate::{Error, metrics};
 
@@ -38,6 +38,8 @@ const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// One seeder's feed.
 pub(crate) struct Feed {
     open: Open,
+    /// Of the first call alone: what comes later did not begin the broadcast.
+    origin: Origin,
     generations: broadcast::Receiver<Generation>,
     /// Taken from the ring, not yet given to the seeder.
     next: Option<Generation>,
@@ -53,9 +55,13 @@ enum Ended {
 }
 
 impl Feed {
-    pub(crate) fn new(open: Open, generations: broadcast::Receiver<Generation>) -> Self {
+    pub(crate) fn new(
+        (open, origin): (Open, Origin),
+        generations: broadcast::Receiver<Generation>,
+    ) -> Self {
         Self {
             open,
+            origin,
             generations,
             next: None,
             dropped: 0,
@@ -108,7 +114,9 @@ impl Feed {
         let open = request(Kind::Open(self.open.clone()));
         // The queue is new: there is room.
         let _ = requests.try_send(open);
-        let call = client.seed(ReceiverStream::new(stream));
+        let mut seed = Request::new(ReceiverStream::new(stream));
+        std::mem::take(&mut self.origin).carry(&mut seed);
+        let call = client.seed(seed);
         tokio::pin!(call);
         loop {
             tokio::select! {

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use boot::registry::Service;
+use boot::{registry::Service, traces::Origin};
 use proto::seeder::{Generation, Open};
 use tokio::sync::broadcast;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -22,16 +22,19 @@ pub(crate) struct Feeds {
     ring: broadcast::Sender<Generation>,
     fed: BTreeMap<String, DropGuard>,
     superseded: CancellationToken,
+    /// What the broadcast began with, in its broadcaster's trace.
+    origin: Origin,
 }
 
 impl Feeds {
     /// None yet: [`Feeds::renew`] begins them.
-    pub(crate) fn new(open: Open, ring: broadcast::Sender<Generation>) -> Self {
+    pub(crate) fn new(open: Open, ring: broadcast::Sender<Generation>, origin: Origin) -> Self {
         Self {
             open,
             ring,
             fed: BTreeMap::new(),
             superseded: CancellationToken::new(),
+            origin,
         }
     }
 
@@ -53,7 +56,8 @@ impl Feeds {
                 continue;
             };
             let given_up = CancellationToken::new();
-            let feed = Feed::new(self.open.clone(), self.ring.subscribe());
+            let open = (self.open.clone(), self.origin.clone());
+            let feed = Feed::new(open, self.ring.subscribe());
             let fed = feed.run(remote, self.superseded.clone());
             let until = given_up.clone();
             shared.tasks.spawn(async move {
@@ -64,6 +68,8 @@ impl Feeds {
             });
             self.fed.insert(seeder.grpc.clone(), given_up.drop_guard());
         }
+        // Seeders that come later begin in the middle.
+        self.origin = Origin::default();
     }
 
     /// Lets the feeds run to their ends: they give what is left, and no others begin.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use boot::traces;
 use proto::encoder::{
     Closed, EncodeReply, EncodeRequest, Opened, encode_reply, encode_request,
     encoder_server::Encoder,
@@ -46,13 +47,19 @@ impl Encoder for Service {
         &self,
         request: Request<Streaming<EncodeRequest>>,
     ) -> Result<Response<Self::EncodeStream>, Status> {
+        let span = tracing::info_span!("open session");
+        traces::follow(&span, &request);
         let mut requests = request.into_inner();
         let (about, after_epoch) = timeout(OPEN_DEADLINE, on_open(&mut requests))
             .await
             .map_err(|_| Status::deadline_exceeded("no open message"))??;
         let (inputs, received) = mpsc::channel(QUEUE);
         let (verdict, ended) = oneshot::channel();
-        let receiver = Inputs { received, verdict };
+        let receiver = Inputs {
+            received,
+            verdict,
+            span,
+        };
         let opened = self.registry.publish(&about, receiver, after_epoch).await?;
         // Two replies in a call, so that neither ever waits.
         let (replies, stream) = mpsc::channel(2);

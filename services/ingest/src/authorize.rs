@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use boot::traces;
 use proto::accounts::{AuthorizeRequest, Channel, accounts_client::AccountsClient};
 use tokio::time::timeout;
-use tonic::transport;
+use tonic::{Request, transport};
+use tracing::Span;
 
 use crate::refusal::Refusal;
 
@@ -17,10 +19,11 @@ pub(crate) async fn authorize(
     stream_key: String,
     protocol: &str,
 ) -> Result<Channel, Refusal> {
-    let request = AuthorizeRequest {
+    let mut request = Request::new(AuthorizeRequest {
         stream_key,
         protocol: protocol.to_owned(),
-    };
+    });
+    traces::carry(&Span::current(), &mut request);
     let reply = timeout(DEADLINE, AccountsClient::new(accounts).authorize(request))
         .await
         .map_err(|_| Refusal::Away("the account service"))?

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use boot::registry::Services;
+use boot::{registry::Services, traces};
 use proto::{
     accounts::Channel,
     encoder::{
@@ -19,7 +19,8 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Streaming, transport};
+use tonic::{Code, Request, Streaming, transport};
+use tracing::Span;
 
 use crate::refusal::Refusal;
 
@@ -116,7 +117,9 @@ impl Session {
         // The queue is new: there is room.
         let _ = fragments.try_send(EncodeRequest { kind: Some(open) });
         let refused = |status: tonic::Status| Refusal::from_encoder(&status);
-        let call = client.encode(ReceiverStream::new(requests)).await;
+        let mut request = Request::new(ReceiverStream::new(requests));
+        traces::carry(&Span::current(), &mut request);
+        let call = client.encode(request).await;
         let mut replies = call.map_err(refused)?.into_inner();
         let reply = replies.message().await.map_err(refused)?;
         let Some(encode_reply::Kind::Opened(opened)) = reply.and_then(|reply| reply.kind) else {

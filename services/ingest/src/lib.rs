@@ -21,6 +21,7 @@ use proto::access::Role;
 use tokio::net::{TcpListener, UdpSocket};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::Channel;
+use tracing::Instrument;
 
 use authorize::authorize;
 use connection::Connection;
@@ -125,6 +126,19 @@ struct Shared {
 impl Shared {
     /// From a key to an open session with the encoder.
     async fn admit(
+        &self,
+        visitor: &mut Visitor,
+        key: String,
+        protocol: &'static str,
+    ) -> Result<Publication, Refusal> {
+        let beginning = tracing::info_span!("begin broadcast", protocol);
+        let admitting = self.admit_within(visitor, key, protocol);
+        let mut publication = admitting.instrument(beginning.clone()).await?;
+        publication.begins_with(beginning);
+        Ok(publication)
+    }
+
+    async fn admit_within(
         &self,
         visitor: &mut Visitor,
         key: String,

@@ -17,6 +17,7 @@ use proto::{
     encoder::{Close, Fragment, encode_reply, encode_request::Kind},
 };
 use tokio::time::{Instant, timeout};
+use tracing::Span;
 
 use crate::{
     encoders::{Encoders, Session},
@@ -39,6 +40,8 @@ pub(crate) struct Publication {
     /// Tags that could not be read.
     broken: u64,
     losses: Losses,
+    /// Ends with the first fragment.
+    beginning: Option<Span>,
     _on_air: OnAir,
 }
 
@@ -74,8 +77,14 @@ impl Publication {
             counts: cmaf::Counts::default(),
             broken: 0,
             losses: Losses::default(),
+            beginning: None,
             _on_air: OnAir::begin(protocol),
         })
+    }
+
+    /// What its trace's first span is, until a fragment is on its way.
+    pub(crate) fn begins_with(&mut self, span: Span) {
+        self.beginning = Some(span);
     }
 
     /// The slug of the channel.
@@ -216,6 +225,7 @@ impl Publication {
                 return self.inherit().await;
             }
             self.end_us = self.end_us.max(end_us);
+            self.beginning = None;
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use boot::traces;
 use native::{
     host::{self, Command, Join, Session, Snapshot},
     signalling,
@@ -19,6 +20,7 @@ use tokio::{
     time,
 };
 use tonic::{Request, Response, Status, Streaming};
+use tracing::Span;
 
 use crate::{
     Error, Service, announce,
@@ -34,6 +36,8 @@ impl seeder_server::Seeder for Service {
         &self,
         request: Request<Streaming<SeedRequest>>,
     ) -> Result<Response<SeedReply>, Status> {
+        let span = tracing::info_span!("take first generation");
+        traces::follow(&span, &request);
         let mut requests = request.into_inner();
         let first = time::timeout(OPEN_DEADLINE, requests.message()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no open came in time"))??;
@@ -52,7 +56,7 @@ impl seeder_server::Seeder for Service {
                 .await?;
         }
         let seeded = tokio::select! {
-            seeded = self.feed(&broadcast, &turn, &mut requests) => seeded,
+            seeded = self.feed(&broadcast, (&turn, span), &mut requests) => seeded,
             () = turn.replaced.cancelled() => Err(Error::Stale.into()),
             () = self.0.shutdown.cancelled() => Err(Error::Unavailable.into()),
         };
@@ -79,9 +83,10 @@ impl Service {
     async fn feed(
         &self,
         broadcast: &Broadcast,
-        turn: &Turn,
+        (turn, span): (&Turn, Span),
         requests: &mut Streaming<SeedRequest>,
     ) -> Result<(), Status> {
+        let mut beginning = Some(span);
         self.command(Command::Epoch(broadcast.swarm, turn.epoch.clone()))
             .await?;
         while let Some(request) = requests.message().await? {
@@ -91,7 +96,9 @@ impl Service {
             let publish =
                 broadcast.generation(&turn.epoch, &generation.header, generation.pieces)?;
             self.command(publish).await?;
+            beginning = None;
         }
+        drop(beginning);
         Ok(())
     }
 
