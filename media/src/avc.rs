@@ -143,7 +143,7 @@ pub(crate) mod tests {
     fn parameter_sets_make_the_record_that_libx264_makes() {
         let whole = Bytes::from_static(RECORD_720P);
         let (sps, pps) = (whole.slice(8..34), whole.slice(37..43));
-        let config = Config::from_sets(&[sps.clone()], &[pps]).unwrap();
+        let config = Config::from_sets(std::slice::from_ref(&sps), &[pps]).unwrap();
         assert_eq!(config.record(), &whole);
         assert_eq!(Config::from_sets(&[sps], &[]), Err(Error));
     }

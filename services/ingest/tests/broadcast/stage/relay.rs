@@ -57,7 +57,7 @@ impl Relay {
                 };
                 // Numerical Recipes' generator: the same losses in each run.
                 chance = chance.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                let lost = line.loss_one_in > 0 && (chance >> 8) % line.loss_one_in == 0;
+                let lost = line.loss_one_in > 0 && (chance >> 8).is_multiple_of(line.loss_one_in);
                 // SRT's packets of media begin with their number, below this bit.
                 let number = packet.first_chunk().map(|word| u32::from_be_bytes(*word));
                 let number = number.filter(|word| to.is_none() && word >> 31 == 0);
