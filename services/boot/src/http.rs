@@ -112,7 +112,11 @@ pub async fn refusals(
     let ours = response
         .headers()
         .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+        .is_some_and(|kind| {
+            let kind = kind.as_bytes();
+            // A page that refuses a form has said why.
+            kind.starts_with(b"application/json") || kind.starts_with(b"text/html")
+        });
     if ours || !(status.is_client_error() || status.is_server_error()) {
         return Ok(response.map_into_boxed_body());
     }
