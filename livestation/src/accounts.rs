@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use accounts::{Accounts, Config, Database, Error};
+use accounts::{Accounts, Config, Database, Error, Push};
 use anyhow::Context;
 use boot::units::parse_service_url;
 use proto::access::Role;
@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     apart::{self, Life, Operators, Ready},
-    exit,
+    exit, mail,
     standalone::{parse_public_url, turn},
     tls::TlsFlags,
     web,
@@ -79,6 +79,27 @@ pub(crate) struct Args {
     #[arg(long, env = "LIVESTATION_PUBLIC_URL", value_name = "URL", value_parser = parse_public_url)]
     public_url: Option<String>,
     #[command(flatten)]
+    mail: mail::Args,
+    /// Where letters go without a mail server, one file each; without both nobody can sign up
+    #[arg(long, env = "LIVESTATION_MAIL_DIR", value_name = "DIR")]
+    mail_dir: Option<PathBuf>,
+    /// Where broadcasters push RTMP, as the dashboard says it: rtmp://live.example/live
+    #[arg(
+        long,
+        env = "LIVESTATION_RTMP_PUBLIC",
+        value_name = "URL",
+        default_value = ""
+    )]
+    rtmp_public: String,
+    /// The same by SRT: srt://live.example:8890
+    #[arg(
+        long,
+        env = "LIVESTATION_SRT_PUBLIC",
+        value_name = "URL",
+        default_value = ""
+    )]
+    srt_public: String,
+    #[command(flatten)]
     turn: turn::Args,
     #[command(flatten)]
     operators: Operators,
@@ -113,7 +134,19 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let life = Life::new(signal.clone());
     operators.serve(life.readiness())?;
+    let mail = args.mail.open(args.mail_dir.as_deref())?;
     let config = Config {
+        site: args
+            .public_url
+            .clone()
+            .or_else(|| ready.http.clone())
+            .unwrap_or_default(),
+        mail,
+        push: Push {
+            rtmp: args.rtmp_public,
+            srt: args.srt_public,
+        },
+        attempts_per_address: args.mail.attempts_per_address,
         database,
         tracker: args.tracker,
         tls,
@@ -136,8 +169,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let stop = life.stop();
     let pages = web::serve(http, routes, stop.clone())?;
     let calls = accounts::serve(accounts.clone(), grpc, stop.clone());
+    let letters = accounts::deliver(accounts.clone(), stop.clone());
     ready.publish(args.ready_json.as_deref())?;
-    let served = life.lead(None, apart::all(stop, pages, calls)).await;
+    // Who ends takes the others along, and all drain.
+    let served = apart::all(stop.clone(), pages, calls);
+    let served = life.lead(None, apart::all(stop, served, letters)).await;
     accounts.close().await;
     served
 }

@@ -3,11 +3,13 @@
 //! libraries.
 
 mod accounts;
+mod admin;
 mod apart;
 mod demo;
 mod encoder;
 mod exit;
 mod ingest;
+mod mail;
 mod migrate;
 mod pki;
 mod seeder;
@@ -52,6 +54,7 @@ struct Cli {
 enum Command {
     Standalone(Box<standalone::Args>),
     Accounts(Box<accounts::Args>),
+    Admin(admin::Args),
     Migrate(migrate::Args),
     Ingest(ingest::Args),
     Encoder(encoder::Args),
@@ -114,6 +117,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Standalone(args) => standalone::run(*args).await,
         Command::Accounts(args) => accounts::run(*args).await,
+        Command::Admin(args) => admin::run(args).await,
         Command::Migrate(args) => migrate::run(args).await,
         Command::Ingest(args) => ingest::run(args).await,
         Command::Encoder(args) => encoder::run(args).await,
@@ -140,15 +144,19 @@ mod tests {
 
     /// What the environment says is shown by `--help` unless it is hidden.
     #[test]
-    fn help_does_not_show_the_databases_password() {
-        for name in ["accounts", "migrate"] {
+    fn help_does_not_show_passwords() {
+        for (name, flag) in [
+            ("accounts", "database"),
+            ("accounts", "smtp_url"),
+            ("admin", "database"),
+            ("migrate", "database"),
+            ("standalone", "smtp_url"),
+        ] {
             let mut cli = Cli::command();
             let command = cli.find_subcommand_mut(name).expect("a subcommand");
             let hidden = |arg: &&clap::Arg| arg.is_hide_env_values_set();
-            let database = command
-                .get_arguments()
-                .find(|arg| arg.get_id() == "database");
-            assert!(database.as_ref().is_some_and(hidden), "{name}");
+            let found = command.get_arguments().find(|arg| arg.get_id() == flag);
+            assert!(found.as_ref().is_some_and(hidden), "{name} {flag}");
         }
     }
 }

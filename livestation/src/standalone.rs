@@ -24,7 +24,7 @@ use boot::{
 
 use proto::access::Role;
 
-use crate::{apart::Operators, exit, tls::TlsFlags, web};
+use crate::{apart::Operators, exit, mail, tls::TlsFlags, web};
 use home::Home;
 use sockets::Sockets;
 use stages::{Stage, Stages};
@@ -139,6 +139,8 @@ pub(crate) struct Args {
     )]
     seeders: Vec<String>,
     #[command(flatten)]
+    mail: mail::Args,
+    #[command(flatten)]
     turn: turn::Args,
     #[command(flatten)]
     operators: Operators,
@@ -164,6 +166,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         public_url: args.public_url.clone(),
         tracker_public: args.tracker_public.clone(),
         turn,
+        site: site(&args, &sockets),
+        mail: args.mail.open(Some(&home.mail()))?,
+        push: welcome::push(&sockets.addresses, args.public_url.as_deref()),
+        attempts_per_address: args.mail.attempts_per_address,
     })
     .await
     .context("cannot open the database in --data-dir")?;
@@ -281,6 +287,8 @@ fn serve(args: &Args, sockets: Sockets, given: Given<'_>) -> anyhow::Result<Stag
         "accounts",
         accounts::serve(accounts.clone(), sockets.accounts.listener, hosts.stop()),
     );
+    let letters = accounts::deliver(accounts.clone(), hosts.stop());
+    hosts.spawn("letters", letters);
     let (accounts, readiness) = (accounts.clone(), readiness.clone());
     let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
         cfg.configure(boot::health::routes(readiness.clone()));
@@ -296,6 +304,12 @@ fn serve(args: &Args, sockets: Sockets, given: Given<'_>) -> anyhow::Result<Stag
     let http = web::serve(sockets.http, routes, hosts.stop()).context("--http")?;
     hosts.spawn("http", http);
     Ok(Stages::new([feed, code, hosts]))
+}
+
+/// Where letters say that we are.
+fn site(args: &Args, sockets: &Sockets) -> String {
+    let here = || format!("http://{}", welcome::reachable(sockets.addresses.http));
+    args.public_url.clone().unwrap_or_else(here)
 }
 
 /// Where the tracker answers our own services.

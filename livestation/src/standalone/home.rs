@@ -64,6 +64,11 @@ impl Home {
         Database::sqlite(&self.folder.join("accounts.sqlite"))
     }
 
+    /// Where letters go without a mail server.
+    pub(super) fn mail(&self) -> PathBuf {
+        self.folder.join("mail")
+    }
+
     /// The secrets on file as long as they are good; else new ones.
     pub(super) async fn keys(&self, accounts: &Accounts) -> anyhow::Result<Keys> {
         let channel = channel(accounts).await?;

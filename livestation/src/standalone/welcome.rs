@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use accounts::Push;
 use anyhow::{Context, bail};
 use serde::Serialize;
 
@@ -127,8 +128,26 @@ Livestation is on. Ctrl-C ends it.
     }
 }
 
+/// Where the dashboard tells broadcasters to push: on the host of the station's own URL, if it
+/// has one.
+pub(super) fn push(addresses: &Addresses, public_url: Option<&str>) -> Push {
+    let host = public_url.and_then(|url| {
+        let url: actix_web::http::Uri = url.parse().ok()?;
+        url.host().map(str::to_owned)
+    });
+    let at = |address: SocketAddr| match &host {
+        Some(host) => format!("{host}:{}", address.port()),
+        None => reachable(address).to_string(),
+    };
+    let srt = addresses.srt.map(|srt| format!("srt://{}", at(srt)));
+    Push {
+        rtmp: format!("rtmp://{}/live", at(addresses.rtmp)),
+        srt: srt.unwrap_or_default(),
+    }
+}
+
 /// An address to connect to, where one was bound for all.
-fn reachable(address: SocketAddr) -> SocketAddr {
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
     let ip = match address.ip() {
         ip if !ip.is_unspecified() => ip,
         IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),

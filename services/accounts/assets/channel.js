@@ -217,6 +217,6 @@ async function figures() {
   }
 }
 
-$("command").textContent = `livestation watch ${location.origin}/${channel} --http 127.0.0.1:0`;
+if ($("command")) $("command").textContent = `livestation watch ${location.origin}/${channel} --http 127.0.0.1:0`;
 watch();
 figures();

@@ -5,7 +5,7 @@ use std::fmt;
 use boot::ticket::Share;
 use ed25519_dalek::{Signer, SigningKey};
 
-use crate::{Error, secret::random};
+use crate::{AccountId, Error, form::Fault, form::line, form::lines, secret::random};
 
 /// The one preset for all goals; a channel may choose another.
 pub const PLAY_OUT_DELAY_MS: u32 = 1800;
@@ -14,6 +14,9 @@ pub const PLAY_OUT_DELAY_MS: u32 = 1800;
 const PLAY_OUT_DELAY_RANGE_MS: std::ops::RangeInclusive<u32> = 500..=30_000;
 
 const NAME_MAX: usize = 40;
+/// As `migrations/` bounds them.
+const TITLE_MAX: usize = 80;
+const DESCRIPTION_MAX: usize = 1000;
 
 /// Names that the site needs for itself.
 const RESERVED: [&str; 22] = [
@@ -54,6 +57,12 @@ pub struct Channel {
     pub share: Share,
     /// Unix seconds.
     pub created_at: u64,
+    /// Whose it is; the station's own has nobody.
+    pub owner: Option<AccountId>,
+    /// What it is called before people; empty: as its slug.
+    pub title: String,
+    /// What it is about.
+    pub description: String,
     pub(crate) key: SigningKey,
 }
 
@@ -63,19 +72,27 @@ impl Channel {
     /// # Errors
     /// [`Error::Invalid`] when the delay is out of range, [`Error::Random`].
     pub fn new(name: ChannelName, play_out_delay_ms: u32, share: Share) -> Result<Self, Error> {
-        if !PLAY_OUT_DELAY_RANGE_MS.contains(&play_out_delay_ms) {
-            return Err(Error::Invalid(
-                "play_out_delay_ms must be from 500 to 30000",
-            ));
-        }
+        check_delay(play_out_delay_ms)?;
         Ok(Self {
             id: random()?,
             name,
             play_out_delay_ms,
             share,
             created_at: boot::ticket::now(),
+            owner: None,
+            title: String::new(),
+            description: String::new(),
             key: SigningKey::from_bytes(&random()?),
         })
+    }
+
+    /// What people read.
+    #[must_use]
+    pub fn shown(&self) -> &str {
+        match self.title.as_str() {
+            "" => self.name.as_str(),
+            title => title,
+        }
     }
 
     /// What tickets name and epoch certificates verify against.
@@ -91,6 +108,29 @@ impl Channel {
             stripe::EpochCertificate::signed_bytes(stripe::ChannelId(self.id), epoch, epoch_key);
         self.key.sign(&signed).to_bytes()
     }
+}
+
+pub(crate) fn check_delay(play_out_delay_ms: u32) -> Result<(), Error> {
+    match PLAY_OUT_DELAY_RANGE_MS.contains(&play_out_delay_ms) {
+        true => Ok(()),
+        false => Err(Error::Invalid(
+            "play_out_delay_ms must be from 500 to 30000",
+        )),
+    }
+}
+
+/// A title, at most 80 characters in one line.
+pub(crate) fn title(text: &str) -> Result<String, Fault> {
+    line(text, TITLE_MAX, Fault("A title has at most 80 characters."))
+}
+
+/// A description, at most 1000 characters.
+pub(crate) fn description(text: &str) -> Result<String, Fault> {
+    lines(
+        text,
+        DESCRIPTION_MAX,
+        Fault("A description has at most 1000 characters."),
+    )
 }
 
 /// A slug: 2 to 40 of `a-z`, `0-9` and inner single hyphens, no word of the site's own.

@@ -15,6 +15,42 @@ pub enum Error {
     /// Somebody was first.
     #[error("the name is taken")]
     NameTaken,
+    /// Fields break their rules.
+    #[error("a field is not as it must be")]
+    Form(crate::form::Faults),
+    /// E-mail and password do not belong together; which of them is wrong is not told.
+    #[error("the e-mail or the password is wrong")]
+    WrongPassword,
+    /// Of a letter: unknown, used or too old; the three are not told apart.
+    #[error("this link has been used, or is too old")]
+    WrongLink,
+    /// No such account.
+    #[error("there is no such account")]
+    NoSuchAccount,
+    /// Still on the waiting list.
+    #[error("the account waits to be let in")]
+    Waiting,
+    /// The token's scopes do not cover it.
+    #[error("this token may not do that")]
+    Scope,
+    /// Passwords are being hashed for as many as there is room for.
+    #[error("too many at once: try again in a moment")]
+    Busy,
+    /// Too often from one address, or for one account.
+    #[error("too often: try again in a minute")]
+    TooOften,
+    /// The station can send no mail, so that nobody can sign up.
+    #[error("this station sends no mail")]
+    NoMail,
+    /// A password could not be hashed, or a hash not be read.
+    #[error("the password could not be hashed")]
+    Hash,
+    /// A page could not be made.
+    #[error("the page could not be made")]
+    Page,
+    /// The mail server's URL, or the address that mail is from, is none.
+    #[error("{0}")]
+    Mail(&'static str),
     /// A field breaks its rule, which the message tells.
     #[error("{0}")]
     Invalid(&'static str),
@@ -85,10 +121,15 @@ impl From<Error> for tonic::Status {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::NoSuchChannel | Error::NoSuchKey | Error::NoSuchInstance => {
-                Self::not_found(message)
-            }
-            Error::TooManyInstances => Self::resource_exhausted(message),
+            Error::NoSuchChannel
+            | Error::NoSuchKey
+            | Error::NoSuchInstance
+            | Error::NoSuchAccount => Self::not_found(message),
+            Error::TooManyInstances | Error::TooOften => Self::resource_exhausted(message),
+            Error::Busy => Self::unavailable(message),
+            Error::Waiting | Error::Scope => Self::permission_denied(message),
+            Error::WrongPassword | Error::WrongLink => Self::unauthenticated(message),
+            Error::Form(_) => Self::invalid_argument(message),
             Error::OtherRole => Self::permission_denied(message),
             Error::Version(_) => Self::failed_precondition(message),
             Error::WrongKey => Self::unauthenticated(message),
@@ -105,6 +146,10 @@ impl From<Error> for tonic::Status {
             | Error::Behind(_)
             | Error::Ahead { .. }
             | Error::TrackerUrl(_)
+            | Error::NoMail
+            | Error::Mail(_)
+            | Error::Hash
+            | Error::Page
             | Error::Ticket => {
                 tracing::error!(%error, "cannot serve");
                 Self::internal("accounts failed")

@@ -3,12 +3,15 @@
 //! holds a script or a style that is not one of our own files.
 
 mod api;
+mod beta;
+mod description;
+mod limits;
+pub(crate) mod live;
 mod manage;
-mod pages;
 mod rates;
+mod site;
 
 use actix_web::{
-    HttpRequest,
     http::header,
     middleware::{DefaultHeaders, from_fn},
     web,
@@ -17,12 +20,12 @@ use boot::http::Refusal;
 
 use crate::{Accounts, Error};
 
-pub use rates::Rates;
+pub(crate) use limits::Limits;
 
 /// Scripts, styles and pictures are our own files; the picture plays from memory (`blob:`).
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
      connect-src 'self' ws: wss:; img-src 'self' data:; media-src 'self' blob:; \
-     base-uri 'none'; form-action 'none'; frame-ancestors 'self'";
+     base-uri 'none'; form-action 'self'; frame-ancestors 'self'";
 
 /// Adds everything that accounts serves, with `/` and `/{channel}` among it and an answer
 /// to all addresses that nobody has: so add other services' routes before.
@@ -30,35 +33,26 @@ pub fn routes(accounts: Accounts) -> impl FnOnce(&mut web::ServiceConfig) {
     move |cfg| {
         let scope = web::scope("")
             .wrap(from_fn(boot::http::refusals))
+            .wrap(from_fn(site::dress))
             .wrap(
                 DefaultHeaders::new()
                     .add((header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY))
                     .add((header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-                    .add((header::REFERRER_POLICY, "no-referrer")),
+                    // Without any, browsers would hide from us where our own forms come from.
+                    .add((header::REFERRER_POLICY, "same-origin")),
             )
             .configure(boot::http::extractors)
             .app_data(web::Data::new(accounts))
             .service(
                 web::scope("/api/v1")
                     .configure(api::routes)
-                    .configure(manage::routes),
+                    .configure(beta::routes)
+                    .configure(manage::routes)
+                    .default_service(web::to(|| async { Err::<&str, _>(Refusal::not_found()) })),
             )
-            .configure(pages::routes)
+            .configure(site::routes)
             .default_service(web::to(|| async { Err::<&str, _>(Refusal::not_found()) }));
         cfg.service(scope);
-    }
-}
-
-/// The address that limits count: the whole of an IPv4 one, of IPv6 the network that one
-/// subscriber has. Never logged.
-fn counted_address(request: &HttpRequest) -> u128 {
-    match request
-        .peer_addr()
-        .map(|address| address.ip().to_canonical())
-    {
-        Some(std::net::IpAddr::V4(address)) => u128::from(address.to_bits()),
-        Some(std::net::IpAddr::V6(address)) => address.to_bits() >> 64 << 64,
-        None => 0,
     }
 }
 
@@ -72,6 +66,17 @@ impl From<Error> for Refusal {
             Error::WrongKey => Self::new(Status::UNAUTHORIZED, "wrong_key", message),
             Error::NameTaken => Self::new(Status::CONFLICT, "name_taken", message),
             Error::Invalid(_) => Self::new(Status::UNPROCESSABLE_ENTITY, "invalid", message),
+            Error::Form(faults) => {
+                Self::new(Status::UNPROCESSABLE_ENTITY, "invalid", listed(&faults))
+            }
+            Error::WrongPassword => Self::new(Status::UNAUTHORIZED, "wrong_password", message),
+            Error::WrongLink => Self::new(Status::GONE, "wrong_link", message),
+            Error::NoSuchAccount => Self::new(Status::NOT_FOUND, "no_such_account", message),
+            Error::Waiting => Self::new(Status::FORBIDDEN, "waiting", message),
+            Error::Scope => Self::new(Status::FORBIDDEN, "scope", message),
+            Error::TooOften => Self::new(Status::TOO_MANY_REQUESTS, "rate_limited", message),
+            Error::Busy => Self::new(Status::SERVICE_UNAVAILABLE, "busy", message),
+            Error::NoMail => Self::new(Status::SERVICE_UNAVAILABLE, "no_mail", message),
             Error::Database(_) => {
                 crate::metrics::outage();
                 tracing::error!(%error, "the database does not answer");
@@ -88,6 +93,9 @@ impl From<Error> for Refusal {
             | Error::OtherRole
             | Error::Version(_)
             | Error::TrackerUrl(_)
+            | Error::Mail(_)
+            | Error::Hash
+            | Error::Page
             | Error::Ticket => {
                 tracing::error!(%error, "cannot serve");
                 Self::new(
@@ -98,4 +106,12 @@ impl From<Error> for Refusal {
             }
         }
     }
+}
+
+/// All faults in one line, each with its field.
+fn listed(faults: &crate::Faults) -> String {
+    let faults = faults
+        .iter()
+        .map(|(field, fault)| format!("{field}: {fault}"));
+    faults.collect::<Vec<_>>().join(" ")
 }

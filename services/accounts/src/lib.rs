@@ -1,14 +1,26 @@
-//! Channels, stream keys, tickets and the site. Hosted by the program; ingest and the
+//! People, channels, stream keys, tickets and the site. Hosted by the program; ingest and the
 //! encoder call its gRPC, people and viewers its HTTP. The rule: the only user of the
 //! database, and the only holder of the keys that sign.
 
+mod account;
+mod beta;
+mod caller;
 mod channel;
 mod database;
+mod email;
+mod entrance;
 mod error;
+mod form;
 mod grpc;
 pub mod http;
 mod instance;
+mod letter;
+mod mail;
 mod metrics;
+mod operator;
+mod owner;
+mod password;
+mod post;
 mod registry;
 mod secret;
 mod store;
@@ -26,13 +38,22 @@ use tonic::transport::Channel as Transport;
 
 use instance::Instance;
 
+pub use account::{Account, AccountId};
+pub use beta::SignUp;
+pub use caller::{Caller, Scope, Scopes};
 pub use channel::{Channel, ChannelName, PLAY_OUT_DELAY_MS};
 pub use database::Database;
+pub use email::Email;
 pub use error::Error;
+pub use form::{Fault, Faults};
 pub use grpc::serve;
+pub use mail::Mail;
+pub use operator::{Beta, Operator};
+pub use owner::Settings;
+pub use post::deliver;
 pub use secret::{Kind, Secret};
 pub use store::{
-    StreamKey,
+    ApiToken, Invitation, Login, StreamKey,
     migrations::{Migration, migrate, missing},
 };
 pub use turn::Turn;
@@ -56,6 +77,24 @@ pub struct Config {
     pub tracker_public: Option<String>,
     /// What tickets name for viewers that find no other way to each other.
     pub turn: Option<Turn>,
+    /// Where the site is as links in mail say it, `https://host`.
+    pub site: String,
+    /// How mail leaves; without it nobody can sign up.
+    pub mail: Option<Mail>,
+    /// Where broadcasters push, as the dashboard says it.
+    pub push: Push,
+    /// How often one address may sign up, log in or the like within ten minutes; a proxy in
+    /// front is one address.
+    pub attempts_per_address: u32,
+}
+
+/// Where broadcasters push.
+#[derive(Clone, Debug, Default)]
+pub struct Push {
+    /// `rtmp://host:port/live`; empty where nobody said it.
+    pub rtmp: String,
+    /// `srt://host:port`; empty without SRT.
+    pub srt: String,
 }
 
 /// The service's state, cheap to clone; HTTP and gRPC share one.
@@ -70,7 +109,14 @@ struct Inner {
     tracker_public: Option<String>,
     public_url: Option<String>,
     turn: Option<Turn>,
-    tickets_per_address: http::Rates,
+    limits: http::Limits,
+    live: http::live::Live,
+    site: String,
+    mail: Option<Mail>,
+    push: Push,
+    hasher: password::Hasher,
+    /// Told of each letter that this process writes.
+    letters: tokio::sync::Notify,
 }
 
 impl Accounts {
@@ -92,7 +138,13 @@ impl Accounts {
             tracker_public: config.tracker_public,
             public_url: config.public_url,
             turn: config.turn,
-            tickets_per_address: http::Rates::default(),
+            limits: http::Limits::with_attempts(f64::from(config.attempts_per_address)),
+            live: http::live::Live::default(),
+            site: config.site.trim_end_matches('/').to_owned(),
+            mail: config.mail,
+            push: config.push,
+            hasher: password::Hasher::new()?,
+            letters: tokio::sync::Notify::new(),
         })))
     }
 
@@ -144,10 +196,8 @@ impl Accounts {
     /// # Errors
     /// [`Error::Invalid`] when the channel has too many, [`Error::Database`].
     pub async fn create_stream_key(&self, channel: &Channel) -> Result<(i64, Secret), Error> {
-        let secret = Secret::generate(Kind::StreamKey)?;
-        let id = self.0.store.add_stream_key(channel, &secret).await?;
-        tracing::info!(channel = %channel.name, key = id, "stream key created");
-        Ok((id, secret))
+        let (key, secret) = self.create_named_key(channel, "").await?;
+        Ok((key.id, secret))
     }
 
     /// The channel's keys, newest first.
@@ -188,12 +238,27 @@ impl Accounts {
         Ok(secret)
     }
 
-    /// Whether the holder of this token may administer.
+    /// Whether it is a good token of the operator's.
     ///
     /// # Errors
     /// [`Error::Database`].
     pub async fn is_api_token(&self, typed: &str) -> Result<bool, Error> {
-        self.0.store.is_api_token(typed).await
+        let caller = self.caller(typed).await?;
+        Ok(caller.is_some_and(|caller| caller.owner.is_none()))
+    }
+
+    /// Who comes with this token, if it is good.
+    ///
+    /// # Errors
+    /// [`Error::Database`].
+    pub async fn caller(&self, typed: &str) -> Result<Option<Caller>, Error> {
+        self.0.store.caller(typed).await
+    }
+
+    /// Whether letters go into a folder, which people are told.
+    pub(crate) fn mail_is_a_folder(&self) -> bool {
+        let mail = self.0.mail.as_ref();
+        mail.is_some_and(|mail| mail.is_folder().is_some())
     }
 
     /// A ticket for a viewer nobody knows, good for ten minutes.

@@ -1,6 +1,7 @@
-//! Secrets that people hold: stream keys and API tokens. 32 random bytes behind a prefix
-//! that says which; we keep the hash alone. The rule: a secret is shown once, by the call
-//! that made it, and no `Debug` shows it.
+//! Secrets that people hold: stream keys, API tokens, what links in mails and cookies say,
+//! invitations. 32 random bytes behind a prefix that says which (an invitation is shorter, to
+//! be typed); we keep the hash alone. The rule: a secret is shown once, by the call that made
+//! it, and no `Debug` shows it.
 
 use std::fmt;
 
@@ -11,6 +12,10 @@ use crate::Error;
 /// Prefix and 32 bytes in base64url: longer than this is not looked at.
 const TEXT_MAX: usize = 64;
 
+/// Crockford's base 32.
+const LETTERS: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const INVITATION_LETTERS: usize = 16;
+
 /// Which right a secret gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -18,6 +23,10 @@ pub enum Kind {
     StreamKey,
     /// To administer.
     ApiToken,
+    /// To do what a letter's link does.
+    Link,
+    /// To be logged in.
+    Login,
 }
 
 /// A secret as its holder types it.
@@ -34,6 +43,18 @@ impl Secret {
         Ok(Self(
             kind.prefix().to_owned() + &BASE64_URL_SAFE_NO_PAD.encode(bytes),
         ))
+    }
+
+    /// A code that lets in without waiting: 80 random bits, in groups of four letters that are
+    /// not taken for each other.
+    ///
+    /// # Errors
+    /// [`Error::Random`].
+    pub fn invitation() -> Result<Self, Error> {
+        let bits = u128::from_be_bytes(random()?);
+        let letter = |at: u32| char::from(LETTERS[(bits >> (5 * at)) as usize % LETTERS.len()]);
+        let group = |group: u32| (4 * group..4 * group + 4).map(letter).collect::<String>();
+        Ok(Self((0..4).map(group).collect::<Vec<_>>().join("-")))
     }
 
     /// The text itself: to show to its owner, never to log.
@@ -54,6 +75,30 @@ pub(crate) fn hash_of_typed(kind: Kind, text: &str) -> Option<blake3::Hash> {
         .then(|| blake3::hash(text.as_bytes()))
 }
 
+/// The same of an invitation, however it was typed.
+pub(crate) fn hash_of_invitation(text: &str) -> Option<blake3::Hash> {
+    if text.len() > TEXT_MAX {
+        return None;
+    }
+    let letters: String = text
+        .chars()
+        .filter(|char| !matches!(char, '-' | ' '))
+        .map(|char| match char.to_ascii_uppercase() {
+            'O' => '0',
+            'I' | 'L' => '1',
+            char => char,
+        })
+        .collect();
+    let known = |byte: u8| LETTERS.contains(&byte);
+    if letters.len() != INVITATION_LETTERS || !letters.bytes().all(known) {
+        return None;
+    }
+    let groups: Vec<&str> = (0..4)
+        .map(|group| &letters[4 * group..4 * group + 4])
+        .collect();
+    Some(blake3::hash(groups.join("-").as_bytes()))
+}
+
 /// Fresh randomness.
 pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
     let mut bytes = [0; N];
@@ -66,6 +111,8 @@ impl Kind {
         match self {
             Self::StreamKey => "ls_",
             Self::ApiToken => "lsa_",
+            Self::Link => "lsl_",
+            Self::Login => "lsc_",
         }
     }
 }
@@ -90,6 +137,19 @@ mod tests {
         );
         assert_eq!(hash_of_typed(Kind::ApiToken, secret.reveal()), None);
         assert!(!format!("{secret:?}").contains(secret.reveal()));
+        Ok(())
+    }
+
+    #[test]
+    fn an_invitation_is_found_however_it_was_typed() -> Result<(), Error> {
+        let code = Secret::invitation()?;
+        assert_eq!(code.reveal().len(), 19);
+        let typed = code.reveal().replace('-', " ").to_lowercase();
+        let typed = typed.replace('0', "o").replace('1', "l");
+        assert_eq!(hash_of_invitation(&typed), Some(code.hash()));
+        for bad in ["", "abc", "UUUU-UUUU-UUUU-UUUU", "ßßßßßßßßßßßßßßßß"] {
+            assert_eq!(hash_of_invitation(bad), None, "{bad}");
+        }
         Ok(())
     }
 

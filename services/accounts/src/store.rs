@@ -7,9 +7,15 @@
 mod channels;
 mod dialect;
 mod instances;
+mod invitations;
+mod letters;
+mod links;
+mod logins;
+mod members;
 pub(crate) mod migrations;
 mod secrets;
 mod session;
+mod tokens;
 
 use std::{fs::OpenOptions, os::unix::fs::OpenOptionsExt, path::Path, time::Duration};
 
@@ -23,8 +29,13 @@ use crate::{
     database::{Backend, Database},
 };
 pub(crate) use instances::Lease;
+pub use invitations::Invitation;
+pub(crate) use letters::{Due, NewLetter, Queue};
+pub use logins::Login;
+pub(crate) use logins::{Entrance, LOGIN_MAX_S};
 pub use secrets::StreamKey;
 use session::Session;
+pub use tokens::ApiToken;
 
 /// How long closing waits for what is still asked: a database that hangs must not hold us.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
@@ -82,6 +93,13 @@ impl Store {
         Session::open(&self.pool, self.backend.deadline()).await
     }
 
+    /// The same, in a transaction.
+    async fn transaction(&self) -> Result<Session, sqlx::Error> {
+        let mut session = self.session().await?;
+        session.begin(self.backend.begin()).await?;
+        Ok(session)
+    }
+
     pub(crate) async fn close(&self) {
         if tokio::time::timeout(CLOSE_DEADLINE, self.pool.close())
             .await
@@ -104,6 +122,12 @@ fn array<const N: usize>(row: &AnyRow, column: &str) -> Result<[u8; N], sqlx::Er
     bytes
         .try_into()
         .map_err(|error| sqlx::Error::Decode(Box::new(error)))
+}
+
+/// Unix milliseconds.
+fn now_ms() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as i64)
 }
 
 /// Unix seconds.

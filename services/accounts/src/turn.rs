@@ -24,7 +24,7 @@ pub struct Turn {
 }
 
 /// One entry of a ticket's `ice_servers`, as browsers take it.
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct IceServer {
     urls: Vec<String>,
     username: String,

@@ -1,7 +1,5 @@
 //! The open half of the JSON API: tickets, figures, the document that describes it all.
 
-use std::time::Instant;
-
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{StatusCode, header},
@@ -11,39 +9,47 @@ use boot::http::Refusal;
 use proto::tracker::{StatsRequest, tracker_client::TrackerClient};
 use serde::Serialize;
 use tonic::transport::Channel;
+use utoipa::ToSchema;
 
-use super::counted_address;
 use crate::{Accounts, ChannelName, Error, turn::IceServer};
 
-const OPENAPI: &str = include_str!("../../assets/openapi.json");
 const HOST_MAX: usize = 255;
 
 pub(super) fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/openapi.json", web::get().to(openapi))
+    cfg.route("/openapi.json", web::get().to(super::description::openapi))
         .route("/channels/{name}/ticket", web::post().to(ticket))
         .route("/channels/{name}/stats", web::get().to(stats))
         .route("/channels/{name}/swarm", web::get().to(swarm));
 }
 
 /// What a viewer needs to join.
-#[derive(Serialize)]
-struct TicketReply {
+#[derive(Serialize, ToSchema)]
+pub(super) struct TicketReply {
     ticket: String,
+    /// A WebSocket's URL; add `?ticket=`.
     tracker: String,
     channel: String,
+    /// 16 bytes in hexadecimal.
     channel_id: String,
+    /// Ed25519, 32 bytes in hexadecimal.
     channel_key: String,
     play_out_delay_ms: u32,
+    /// TURN servers for viewers that find no other way to each other.
     ice_servers: Vec<IceServer>,
 }
 
-async fn ticket(
+/// A ticket to watch, good for ten minutes. Open to all; 429 when one address asks for too many,
+/// 503 while no tracker is known.
+#[utoipa::path(post, path = "/api/v1/channels/{name}/ticket", tag = "watching",
+    params(super::description::Named),
+    responses((status = 200, description = "The ticket and where to go with it", body = TicketReply),
+        (status = "default", response = super::description::Refused)))]
+pub(super) async fn ticket(
     request: HttpRequest,
     accounts: web::Data<Accounts>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Refusal> {
-    let rates = &accounts.0.tickets_per_address;
-    if !rates.allow(counted_address(&request), Instant::now()) {
+    if !accounts.0.limits.ticket(&request) {
         return Err(Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limited",
@@ -75,7 +81,11 @@ fn ice_servers(accounts: &Accounts) -> Result<Vec<IceServer>, Error> {
     Ok(vec![turn.server(now, &format!("{viewer:016x}"))])
 }
 
-async fn stats(
+#[utoipa::path(get, path = "/api/v1/channels/{name}/stats", tag = "watching",
+    params(super::description::Named),
+    responses((status = 200, description = "The swarm in figures, since the broadcast began", body = super::description::Stats),
+        (status = "default", response = super::description::Refused)))]
+pub(super) async fn stats(
     accounts: web::Data<Accounts>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Refusal> {
@@ -83,18 +93,16 @@ async fn stats(
     figures(tracker.stats(request).await)
 }
 
-async fn swarm(
+#[utoipa::path(get, path = "/api/v1/channels/{name}/swarm", tag = "watching",
+    params(super::description::Named),
+    responses((status = 200, description = "Who relays which stripe to whom, for at most 300 peers", body = super::description::Swarm),
+        (status = "default", response = super::description::Refused)))]
+pub(super) async fn swarm(
     accounts: web::Data<Accounts>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Refusal> {
     let (mut tracker, request) = figures_request(&accounts, &name).await?;
     figures(tracker.swarm(request).await)
-}
-
-async fn openapi() -> HttpResponse {
-    HttpResponse::Ok()
-        .content_type("application/json")
-        .body(OPENAPI)
 }
 
 /// A name that cannot be one names no channel, and is not asked for.

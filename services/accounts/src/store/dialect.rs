@@ -68,6 +68,15 @@ impl Backend {
         }
     }
 
+    /// How a transaction begins. SQLite's takes the one writer's place at once: to ask for it
+    /// later, after a read, may fail without waiting.
+    pub(super) const fn begin(&self) -> &'static str {
+        match self {
+            Self::Postgres => "BEGIN",
+            Self::Sqlite(_) => "BEGIN IMMEDIATE",
+        }
+    }
+
     /// The database's clock, in Unix milliseconds.
     pub(super) const fn now_ms(&self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Stream keys, API tokens and the keys that sign, in the database. Called by `Accounts`. The
+//! Stream keys and the keys that sign, in the database. Called by `Accounts`. The
 //! one rule: of what people hold only the hash is here.
 
 use sqlx::{Row, any::AnyRow};
@@ -12,13 +12,15 @@ use crate::{
 /// A channel's broadcaster needs few; the bound keeps a stolen token from filling the disk.
 const KEYS_PER_CHANNEL: i64 = 100;
 /// "Last used" is for people: a minute's precision spares a write per use.
-const USE_PRECISION_S: i64 = 60;
+pub(super) const USE_PRECISION_S: i64 = 60;
 
 /// A stream key without its secret.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
 pub struct StreamKey {
     /// What revoking names.
     pub id: i64,
+    /// What its owner calls it; empty unless it was said.
+    pub name: String,
     /// Unix seconds.
     pub created_at: i64,
     /// Unix seconds, to the minute.
@@ -46,19 +48,21 @@ impl Store {
         &self,
         channel: &Channel,
         secret: &Secret,
+        name: &str,
     ) -> Result<i64, Error> {
-        let query = sqlx::query("INSERT INTO stream_keys (channel_id, hash, created_at) SELECT $1, $2, $3 WHERE (SELECT count(*) FROM stream_keys WHERE channel_id = $1 AND revoked_at IS NULL) < $4 RETURNING id")
+        let query = sqlx::query("INSERT INTO stream_keys (channel_id, hash, created_at, name) SELECT $1, $2, $3, $5 WHERE (SELECT count(*) FROM stream_keys WHERE channel_id = $1 AND revoked_at IS NULL) < $4 RETURNING id")
             .bind(channel.id.as_slice())
             .bind(secret.hash().as_bytes().as_slice())
             .bind(now())
-            .bind(KEYS_PER_CHANNEL);
+            .bind(KEYS_PER_CHANNEL)
+            .bind(name);
         let added = self.session().await?.row(query).await?;
         let full = Error::Invalid("the channel has too many stream keys: revoke some");
         Ok(added.ok_or(full)?.try_get("id")?)
     }
 
     pub(crate) async fn stream_keys(&self, channel: &Channel) -> Result<Vec<StreamKey>, Error> {
-        let query = sqlx::query("SELECT id, created_at, last_used_at, revoked_at FROM stream_keys WHERE channel_id = $1 ORDER BY id DESC LIMIT 500")
+        let query = sqlx::query("SELECT id, name, created_at, last_used_at, revoked_at FROM stream_keys WHERE channel_id = $1 ORDER BY id DESC LIMIT 500")
             .bind(channel.id.as_slice());
         let rows = self.session().await?.rows(query).await?;
         Ok(rows.iter().map(stream_key).collect::<Result<_, _>>()?)
@@ -68,7 +72,7 @@ impl Store {
     pub(crate) async fn channel_by_stream_key(&self, typed: &str) -> Result<Channel, Error> {
         let hash = hash_of_typed(Kind::StreamKey, typed).ok_or(Error::WrongKey)?;
         let mut session = self.session().await?;
-        let query = sqlx::query("SELECT c.id, c.name, c.secret_key, c.play_out_delay_ms, c.share, c.created_at, k.hash, k.id AS key_id FROM stream_keys k JOIN channels c ON c.id = k.channel_id WHERE k.hash = $1 AND k.revoked_at IS NULL")
+        let query = sqlx::query("SELECT c.id, c.name, c.secret_key, c.play_out_delay_ms, c.share, c.created_at, c.owner_id, c.title, c.description, k.hash, k.id AS key_id FROM stream_keys k JOIN channels c ON c.id = k.channel_id WHERE k.hash = $1 AND k.revoked_at IS NULL")
             .bind(hash.as_bytes().as_slice());
         let row = session.row(query).await?.ok_or(Error::WrongKey)?;
         // The database found it by comparing; this comparison takes the same time for all.
@@ -93,39 +97,12 @@ impl Store {
             _ => Ok(()),
         }
     }
-
-    pub(crate) async fn add_api_token(&self, secret: &Secret) -> Result<(), Error> {
-        let query = sqlx::query("INSERT INTO api_tokens (hash, created_at) VALUES ($1, $2)")
-            .bind(secret.hash().as_bytes().as_slice())
-            .bind(now());
-        self.session().await?.execute(query).await?;
-        Ok(())
-    }
-
-    /// Whether this is a good API token.
-    pub(crate) async fn is_api_token(&self, typed: &str) -> Result<bool, Error> {
-        let Some(hash) = hash_of_typed(Kind::ApiToken, typed) else {
-            return Ok(false);
-        };
-        let mut session = self.session().await?;
-        let query =
-            sqlx::query("SELECT id, hash FROM api_tokens WHERE hash = $1 AND revoked_at IS NULL")
-                .bind(hash.as_bytes().as_slice());
-        let Some(row) = session.row(query).await? else {
-            return Ok(false);
-        };
-        let query = sqlx::query("UPDATE api_tokens SET last_used_at = $1 WHERE id = $2 AND coalesce(last_used_at, 0) < $1 - $3")
-            .bind(now())
-            .bind(row.try_get::<i64, _>("id")?)
-            .bind(USE_PRECISION_S);
-        session.execute(query).await?;
-        Ok(blake3::Hash::from_bytes(array(&row, "hash")?) == hash)
-    }
 }
 
 fn stream_key(row: &AnyRow) -> Result<StreamKey, sqlx::Error> {
     Ok(StreamKey {
         id: row.try_get("id")?,
+        name: row.try_get("name")?,
         created_at: row.try_get("created_at")?,
         last_used_at: row.try_get("last_used_at")?,
         revoked_at: row.try_get("revoked_at")?,

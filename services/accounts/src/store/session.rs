@@ -1,7 +1,8 @@
 //! A connection for the length of one call. Opened by the store.
 //!
 //! The one rule: a connection whose answer did not come is closed, never given back, so that
-//! calls that gave up on a silent database leave nothing behind for those that come after.
+//! calls that gave up on a silent database leave nothing behind for those that come after;
+//! nor is one given back whose transaction nobody ended.
 
 use std::{io, time::Duration};
 
@@ -17,6 +18,8 @@ pub(super) struct Session {
     connection: PoolConnection<Any>,
     until: Instant,
     waits: bool,
+    /// Whether a transaction is open.
+    undecided: bool,
 }
 
 impl Session {
@@ -26,7 +29,29 @@ impl Session {
             connection: pool.acquire().await?,
             until,
             waits: false,
+            undecided: false,
         })
+    }
+
+    /// Starts a transaction with the dialect's words. Whoever does not commit leaves the
+    /// connection to be closed, which undoes it.
+    pub(super) async fn begin(&mut self, words: &'static str) -> Result<(), sqlx::Error> {
+        self.undecided = true;
+        self.execute(sqlx::query(words)).await.map(|_| ())
+    }
+
+    /// Makes it so.
+    pub(super) async fn commit(&mut self) -> Result<(), sqlx::Error> {
+        self.execute(sqlx::query("COMMIT")).await?;
+        self.undecided = false;
+        Ok(())
+    }
+
+    /// As if nothing had been asked since it began.
+    pub(super) async fn rollback(&mut self) -> Result<(), sqlx::Error> {
+        self.execute(sqlx::query("ROLLBACK")).await?;
+        self.undecided = false;
+        Ok(())
     }
 
     /// Does what is asked; how many rows it changed.
@@ -67,7 +92,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        if self.waits {
+        if self.waits || self.undecided {
             self.connection.close_on_drop();
         }
     }
