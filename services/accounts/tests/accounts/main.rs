@@ -24,6 +24,8 @@ macro_rules! on_both {
 }
 
 mod backup;
+mod beta;
+mod browser;
 mod calls;
 mod http;
 mod members;
@@ -34,4 +36,6 @@ mod registry;
 mod roles;
 mod server;
 mod service;
+mod sink;
+mod site;
 mod trackers;

@@ -8,7 +8,7 @@ use boot::ticket::Share;
 use proto::accounts::{AuthorizeRequest, accounts_client::AccountsClient};
 use tonic::{Code, transport::Channel};
 
-use crate::{place::Place, server::Postgres, service::Service};
+use crate::{browser::PASSWORD, place::Place, server::Postgres, service::Service};
 
 /// What the callers of accounts give it.
 const SOON: Duration = Duration::from_secs(1);
@@ -124,4 +124,69 @@ async fn write(accounts: Accounts, round: usize) -> Result<Vec<String>> {
 
 fn server(service: &mut Service) -> Result<&mut Postgres> {
     service.place.postgres.as_mut().context("not on Postgres")
+}
+
+/// The bar is 20 deaths during 500 sign-ups: `LIVESTATION_DEATHS=20 LIVESTATION_SIGN_UPS=500`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sign_ups_outlive_a_database_that_dies() -> Result<()> {
+    let from_environment = |name: &str, otherwise: usize| {
+        let said = std::env::var(name).ok();
+        said.and_then(|said| said.parse().ok()).unwrap_or(otherwise)
+    };
+    let deaths = from_environment("LIVESTATION_DEATHS", 4);
+    let sign_ups = from_environment("LIVESTATION_SIGN_UPS", 60);
+    let Some(place) = Place::on(Postgres::with_settings(&[])?)? else {
+        return Ok(());
+    };
+    let (mut service, sink) = Service::with_mail(place).await?;
+    let signing = tokio::spawn(sign_up(service.http, sign_ups));
+    for _ in 0..deaths {
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        server(&mut service)?.kill()?;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        server(&mut service)?.restart()?;
+    }
+    let acknowledged = signing.await??;
+    assert_eq!(acknowledged.len(), sign_ups);
+    for email in &acknowledged {
+        sink.letter(email, 0).await.context("a letter was lost")?;
+    }
+    for email in acknowledged.iter().step_by(10) {
+        let link = sink.letter(email, 0).await?.link().context("no link")?;
+        let (status, reply) = service.confirm(&link, PASSWORD).await?;
+        ensure!(status.as_u16() == 201, "{status} {reply}");
+    }
+    let waiting = service.accounts.operator().beta().await?.waiting;
+    assert_eq!(waiting as usize, sign_ups.div_ceil(10));
+    Ok(())
+}
+
+/// Signs up as many, two at a time, each until it is acknowledged.
+async fn sign_up(http: std::net::SocketAddr, sign_ups: usize) -> Result<Vec<String>> {
+    let client = reqwest::Client::new();
+    let one = |number: usize| {
+        let client = client.clone();
+        async move {
+            let email = format!("somebody-{number}@mail.example");
+            let new = serde_json::json!({"email": email, "password": PASSWORD});
+            loop {
+                let began = Instant::now();
+                let url = format!("http://{http}/api/v1/signup");
+                let reply = client.post(url).json(&new).send().await?;
+                match reply.status().as_u16() {
+                    202 => return Ok(email),
+                    503 => ensure!(
+                        reply.headers().contains_key("retry-after") && began.elapsed() < 2 * SOON,
+                        "told after {:?}",
+                        began.elapsed()
+                    ),
+                    status => anyhow::bail!("{status}"),
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    };
+    use futures_util::{StreamExt, TryStreamExt};
+    let all = futures_util::stream::iter((0..sign_ups).map(one));
+    all.buffer_unordered(2).try_collect().await
 }

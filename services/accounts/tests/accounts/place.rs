@@ -1,6 +1,6 @@
 //! Where a test's accounts keeps its data.
 
-use accounts::{Accounts, Config, Database};
+use accounts::{Accounts, Config, Database, Push};
 use anyhow::Result;
 
 use crate::server::Postgres;
@@ -62,7 +62,12 @@ pub(crate) async fn open(
     database: Database,
     public_url: Option<&str>,
 ) -> Result<Accounts, accounts::Error> {
-    Accounts::open(Config {
+    Accounts::open(config(database, public_url)).await
+}
+
+/// Without mail.
+pub(crate) fn config(database: Database, public_url: Option<&str>) -> Config {
+    Config {
         database,
         // Nobody listens on the discard port: the tracker is away.
         tracker: Some("http://127.0.0.1:9".into()),
@@ -70,6 +75,12 @@ pub(crate) async fn open(
         public_url: public_url.map(Into::into),
         tracker_public: None,
         turn: None,
-    })
-    .await
+        site: "http://station.example".into(),
+        mail: None,
+        push: Push {
+            rtmp: "rtmp://live.example/live".into(),
+            srt: String::new(),
+        },
+        attempts_per_address: 60,
+    }
 }

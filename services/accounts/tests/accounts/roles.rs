@@ -16,7 +16,7 @@ use tonic::{Code, transport::Channel};
 
 use crate::{
     members::{id, list, named, register, renew},
-    place::Place,
+    place::{Place, config},
 };
 
 on_both! {
@@ -77,12 +77,9 @@ async fn serve(place: &Place, tls: &Tls) -> Result<String> {
     let database = place.database()?;
     accounts::migrate(&database).await?;
     let accounts = Accounts::open(Config {
-        database,
         tracker: None,
         tls: tls.clone(),
-        public_url: None,
-        tracker_public: None,
-        turn: None,
+        ..config(database, None)
     });
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let url = format!("https://{}", listener.local_addr()?);

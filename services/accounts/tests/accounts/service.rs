@@ -2,19 +2,22 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use accounts::{Accounts, ChannelName, PLAY_OUT_DELAY_MS};
+use accounts::{Accounts, ChannelName, Config, Mail, PLAY_OUT_DELAY_MS};
 use actix_web::{App, HttpServer};
 use boot::ticket::Share;
 use proto::{access::Role, accounts::accounts_client::AccountsClient};
 use reqwest::{Client, Method, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpListener,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::place::Place;
+use crate::{
+    place::{Place, config},
+    sink::Sink,
+};
 
 pub(crate) struct Service {
     pub(crate) accounts: Accounts,
@@ -26,6 +29,31 @@ pub(crate) struct Service {
 }
 
 impl Service {
+    /// Whose mail goes into a sink; one address may try as often as a test needs.
+    pub(crate) async fn with_mail(place: Place) -> anyhow::Result<(Self, Sink)> {
+        Self::with_attempts(place, 10_000).await
+    }
+
+    pub(crate) async fn with_attempts(
+        place: Place,
+        attempts_per_address: u32,
+    ) -> anyhow::Result<(Self, Sink)> {
+        let database = place.database()?;
+        accounts::migrate(&database).await?;
+        let sink = Sink::start().await?;
+        let url = format!("smtp://{}", sink.address);
+        let accounts = Accounts::open(Config {
+            mail: Some(Mail::smtp(&url, "Livestation <tv@station.example>")?),
+            attempts_per_address,
+            ..config(database, None)
+        })
+        .await?;
+        let service = Self::of(accounts, place).await?;
+        let letters = accounts::deliver(service.accounts.clone(), service.shutdown.clone());
+        tokio::spawn(letters);
+        Ok((service, sink))
+    }
+
     pub(crate) async fn start(place: Place) -> anyhow::Result<Self> {
         let accounts = place.open(None).await?;
         Self::of(accounts, place).await
@@ -58,6 +86,21 @@ impl Service {
             .accounts
             .create_channel(name, PLAY_OUT_DELAY_MS, Share::Allowed);
         Ok(channel.await?)
+    }
+
+    pub(crate) async fn sign_up(&self, new: Value) -> anyhow::Result<(StatusCode, Value)> {
+        self.ask(Method::POST, "/api/v1/signup", None, Some(new))
+            .await
+    }
+
+    pub(crate) async fn confirm(
+        &self,
+        link: &str,
+        password: &str,
+    ) -> anyhow::Result<(StatusCode, Value)> {
+        let body = json!({"link": link, "password": password});
+        self.ask(Method::POST, "/api/v1/signup/confirm", None, Some(body))
+            .await
     }
 
     /// A connection to its gRPC, which it serves from now on.

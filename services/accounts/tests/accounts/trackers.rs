@@ -9,7 +9,7 @@ use reqwest::{Method, StatusCode};
 
 use crate::{
     members::{SOON, id, named, register, renew},
-    place::Place,
+    place::{Place, config},
     service::Service,
 };
 
@@ -21,12 +21,8 @@ async fn tickets_name_the_tracker_that_is_registered(place: Place) -> Result<()>
     let database = place.database()?;
     accounts::migrate(&database).await?;
     let accounts = Accounts::open(Config {
-        database,
         tracker: None,
-        tls: Default::default(),
-        public_url: Some("https://live.example".to_owned()),
-        tracker_public: None,
-        turn: None,
+        ..config(database, Some("https://live.example"))
     });
     let service = Service::of(accounts.await?, place).await?;
     service.channel("demo").await?;
