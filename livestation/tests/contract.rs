@@ -5,8 +5,9 @@ use std::{collections::BTreeSet, process::Command};
 use anyhow::{Context, ensure};
 
 const PAGE: &str = include_str!("../../docs/contract.md");
-const COMMANDS: [&[&str]; 8] = [
+const COMMANDS: [&[&str]; 9] = [
     &["standalone"],
+    &["admin"],
     &["ingest"],
     &["encoder"],
     &["watch"],
