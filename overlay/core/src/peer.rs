@@ -6,6 +6,7 @@ use std::{collections::VecDeque, time::Duration};
 
 use crate::{Facts, Instant, PeerId, Random, Scheme, StripeId, StripeSet, tracker::Role, wire};
 
+mod arrival;
 mod ask;
 mod broker;
 mod children;
@@ -300,7 +301,6 @@ impl<S: Scheme> Peer<S> {
             let outlook = Outlook {
                 interval: self.rate.interval(),
                 fetched_per_s: self.pull.fetched_per_s(self.now),
-                arrives: self.pull.arrives(),
                 placed: self.parents.iter().next().is_some(),
                 carried: healthy.len() >= needed,
             };

@@ -209,12 +209,16 @@ impl<S: Scheme> Peer<S> {
     }
 
     fn on_whole(&mut self, facts: &Facts) {
+        let Some(stamp) = self.clock.local(facts.ingest_stamp_us) else {
+            return;
+        };
+        let after = self.now.since(stamp);
         // What there was before the peer came is fetched, and in no hurry.
-        let new = self.playout.joined() < Some(facts.sequence);
-        if let Some(stamp) = self.clock.local(facts.ingest_stamp_us)
-            && (new || matches!(self.playout.phase(), Phase::Playing(_)))
-        {
-            self.pull.on_arrival(self.now.since(stamp));
+        if self.playout.joined() < Some(facts.sequence) {
+            self.playout.on_arrival(after);
+        }
+        if matches!(self.playout.phase(), Phase::Playing(_)) {
+            self.pull.on_arrival(after);
         }
     }
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use stripe::Flags;
 
-use super::{clock::WallClock, window::Window};
+use super::{arrival::Arrival, clock::WallClock, window::Window};
 use crate::{Instant, Scheme};
 
 mod begin;
@@ -55,6 +55,8 @@ pub(super) struct Playout {
     spoilt: Option<u64>,
     /// Since when it has had a parent.
     placed_since: Option<Instant>,
+    /// Of what is new, also while nothing is played.
+    arrival: Arrival,
     /// While it plays slower: since when, and the ingest stamp it began with.
     slow: Option<(Instant, u64)>,
 }
@@ -66,8 +68,6 @@ pub(super) struct Outlook {
     pub(super) interval: Duration,
     /// Pieces of the past that partners send, a second.
     pub(super) fetched_per_s: f64,
-    /// Of twenty generations nineteen are whole so long after their ingest stamps.
-    pub(super) arrives: Duration,
     /// A parent has taken the peer on: from here on the trees bring what is new.
     pub(super) placed: bool,
     /// Parents have taken it on in as many stripes as a generation needs.
@@ -103,6 +103,7 @@ impl Default for Playout {
             last_due: None,
             spoilt: None,
             placed_since: None,
+            arrival: Arrival::default(),
             slow: None,
         }
     }
@@ -121,6 +122,11 @@ impl Playout {
     /// The newest generation there was when the peer came.
     pub(super) fn joined(&self) -> Option<u64> {
         self.joined
+    }
+
+    /// What is new became whole so long after its ingest stamp.
+    pub(super) fn on_arrival(&mut self, after: Duration) {
+        self.arrival.add(after);
     }
 
     /// A released generation did not decode: as if it had been missing.

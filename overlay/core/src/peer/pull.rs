@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{clock::WallClock, links::Links, playout::due, window::Window};
+use super::{arrival::Arrival, clock::WallClock, links::Links, playout::due, window::Window};
 use crate::{Instant, PeerId, Random, Scheme, StripeId, StripeSet};
 
 mod answers;
@@ -49,8 +49,7 @@ pub(super) struct Pull {
     /// The same of those that lent nothing of the past.
     stingy: BTreeMap<PeerId, (Instant, Duration)>,
     questions: Allowance,
-    /// Estimate of the 95th percentile of ingest stamp → whole, seconds.
-    arrival_p95: f64,
+    arrival: Arrival,
     fetched: Fetched,
     answers: Answers,
 }
@@ -149,7 +148,7 @@ impl Default for Pull {
             busy: BTreeMap::new(),
             stingy: BTreeMap::new(),
             questions: Allowance::new(ASKS_PER_S, ASKS_AT_ONCE),
-            arrival_p95: 0.4,
+            arrival: Arrival::default(),
             fetched: Fetched::default(),
             answers: Answers::default(),
         }
@@ -157,23 +156,9 @@ impl Default for Pull {
 }
 
 impl Pull {
-    /// A generation became whole so long after its ingest stamp. A stochastic estimate:
-    /// each sample above moves it up by 19 steps, each below down by one.
+    /// A generation became whole so long after its ingest stamp, while the peer plays.
     pub(super) fn on_arrival(&mut self, after: Duration) {
-        const STEP: f64 = 0.002;
-        let after = after.as_secs_f64();
-        self.arrival_p95 += if after > self.arrival_p95 {
-            STEP * 19.0
-        } else {
-            -STEP
-        };
-        self.arrival_p95 = self.arrival_p95.clamp(0.05, 2.0);
-    }
-
-    /// Of twenty generations nineteen are whole so long after their ingest stamps, as an
-    /// estimate.
-    pub(super) fn arrives(&self) -> Duration {
-        Duration::from_secs_f64(self.arrival_p95)
+        self.arrival.add(after);
     }
 
     /// A piece came that may have been asked for.
@@ -275,7 +260,7 @@ impl Pull {
         let generation = view.window.get(sequence);
         let have = generation.map_or(StripeSet::EMPTY, |generation| generation.have());
         let short = have.or(view.healthy).len() < usize::from(facts.k);
-        let wait = Duration::from_secs_f64(self.arrival_p95) + PATIENCE;
+        let wait = self.arrival.p95() + PATIENCE;
         let wait = if short {
             SHORT_WAIT
         } else {

@@ -142,7 +142,7 @@ impl Playout {
                 }
                 // Pushed: what is older than pushing takes must be there.
                 let delay = Duration::from_millis(u64::from(last.delay_ms));
-                return due > now + delay.saturating_sub(outlook.arrives.max(PUSHED));
+                return due > now + delay.saturating_sub(self.arrival.p95().max(PUSHED));
             }
             let have = generation.map_or(0, |generation| generation.have().len());
             missing += usize::from(last.k).saturating_sub(have);
