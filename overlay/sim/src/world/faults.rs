@@ -8,7 +8,7 @@ use overlay_core::{
     tracker::{self, SessionId},
 };
 
-use super::{Event, Life, SEEDER, World, peer_id};
+use super::{Event, SEEDER, World, host::Life, peer_id};
 use crate::{
     Light,
     fault::{How, What, Who},
@@ -16,6 +16,8 @@ use crate::{
 
 /// After so much silence a link is lost, and a session.
 const SILENCE: Duration = Duration::from_secs(3);
+/// A session is closed by the tracker's service after so much silence.
+const SESSION_SILENCE: Duration = Duration::from_secs(25);
 /// Peers, seeders too, come back to a tracker within this, at random.
 const RETURN: Duration = Duration::from_secs(7);
 
@@ -85,10 +87,7 @@ impl World {
         if how == How::Killed {
             self.end_session(number);
         } else {
-            self.at(
-                self.now + super::SESSION_SILENCE,
-                Event::SessionLost(number),
-            );
+            self.at(self.now + SESSION_SILENCE, Event::SessionLost(number));
         }
         let links = self.links.clone();
         let ours = |(a, b): &(u32, u32)| *a == number || *b == number;

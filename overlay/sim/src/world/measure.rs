@@ -13,7 +13,9 @@ use overlay_core::{
 };
 
 use super::{
-    Host, SEEDER, World, index,
+    SEEDER, World,
+    host::Host,
+    index,
     report::{ms, percentile, total},
 };
 

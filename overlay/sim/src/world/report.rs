@@ -7,7 +7,7 @@ use overlay_core::{
     wire::ByteCounts,
 };
 
-use super::{Host, Measures, SEEDER, World, index};
+use super::{Measures, SEEDER, World, host::Host, index};
 
 /// After a fault, survivors are watched for so long.
 const WATCHED: Duration = Duration::from_secs(60);
