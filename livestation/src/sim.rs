@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::sim::Scenario;
+use ::sim::{Overlay, Scenario};
 use anyhow::Context;
 use boot::files::write_json_atomically;
 use outcome::{Outcome, SeededRun};
@@ -43,6 +43,7 @@ Examples:
   livestation sim run steady --peers 500
   livestation sim run kill-50 --seeds 20 --json kill-50.json
   livestation sim run scarce --set resource_index=0.8
+  livestation sim run churn --overlay segments --set rival.segment=4s
   livestation sim run my-swarm.toml
 
 A scenario is a TOML file; those that `sim list` names are in overlay/sim/scenarios, each of
@@ -64,9 +65,41 @@ struct RunArgs {
     /// Another value for one of the scenario's keys; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     set: Vec<String>,
+    /// Who carries the broadcast: ours, client-server, single-tree, splitstream, pull-mesh or
+    /// segments; all: one after the other
+    #[arg(long, value_name = "NAME", default_value = "ours", value_parser = overlays)]
+    overlay: Overlays,
     /// Write what came of it here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+}
+
+/// One, or all there are.
+#[derive(Clone, Copy, Debug)]
+enum Overlays {
+    One(Overlay),
+    All,
+}
+
+impl Overlays {
+    fn each(self) -> Vec<Overlay> {
+        match self {
+            Self::One(overlay) => vec![overlay],
+            Self::All => Overlay::ALL.to_vec(),
+        }
+    }
+}
+
+fn overlays(name: &str) -> Result<Overlays, String> {
+    let found = Overlay::ALL.into_iter().find(|overlay| overlay.name() == name);
+    match found {
+        Some(overlay) => Ok(Overlays::One(overlay)),
+        None if name == "all" => Ok(Overlays::All),
+        None => {
+            let names: Vec<&str> = Overlay::ALL.iter().map(|overlay| overlay.name()).collect();
+            Err(format!("there are {} and all", names.join(", ")))
+        }
+    }
 }
 
 /// Put two results beside each other
@@ -116,16 +149,26 @@ async fn simulate(args: RunArgs) -> anyhow::Result<ExitCode> {
             return Ok(exit::USAGE.into());
         }
     };
-    let began = Instant::now();
-    let peers = scenario.peers;
-    let mut runs = all_seeds(&scenario, args.seed, args.seeds).await?;
-    runs.sort_by_key(|run| run.seed);
-    let outcome = Outcome::new(&name, peers, began.elapsed(), runs);
-    if let Some(path) = &args.json {
-        write_json_atomically(path, &outcome)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+    let mut outcomes = Vec::new();
+    for overlay in args.overlay.each() {
+        let scenario = Scenario {
+            overlay,
+            ..scenario.clone()
+        };
+        let began = Instant::now();
+        let mut runs = all_seeds(&scenario, args.seed, args.seeds).await?;
+        runs.sort_by_key(|run| run.seed);
+        let outcome = Outcome::new(&name, &scenario, began.elapsed(), runs);
+        say(&outcome.summary());
+        outcomes.push(outcome);
     }
-    say(&outcome.summary());
+    if let Some(path) = &args.json {
+        let wrote = match &outcomes[..] {
+            [one] => write_json_atomically(path, one),
+            all => write_json_atomically(path, &all),
+        };
+        wrote.with_context(|| format!("cannot write {}", path.display()))?;
+    }
     Ok(exit::DONE.into())
 }
 

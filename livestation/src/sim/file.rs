@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use boot::units::{Rate, parse_duration, parse_rate};
 use serde::{Deserialize, Deserializer, de::Error as _};
-use sim::{Attack, Coming, Fault, How, Scenario, Sessions, What, Who};
+use sim::{Attack, Coming, Fault, How, RivalConfig, Scenario, Sessions, What, Who};
 
 /// Reads a scenario; `set` holds `key=value` as given on the command line, which win.
 ///
@@ -67,7 +67,7 @@ fn put(table: &mut toml::Table, entry: &str) -> Result<(), String> {
 }
 
 /// What `--set` may name.
-const SECTIONS: [(&str, &[&str]); 7] = [
+const SECTIONS: [(&str, &[&str]); 8] = [
     ("stream", &["bitrate", "generation", "gop"]),
     (
         "swarm",
@@ -85,6 +85,7 @@ const SECTIONS: [(&str, &[&str]); 7] = [
     ("player", &["delay"]),
     ("run", &["warmup", "duration"]),
     ("attack", &["polluters", "free_riders"]),
+    ("rival", &["delay", "segment"]),
 ];
 
 #[derive(Deserialize)]
@@ -107,6 +108,8 @@ struct File {
     event: Vec<Event>,
     #[serde(default)]
     attack: Ill,
+    #[serde(default)]
+    rival: Rival,
 }
 
 #[derive(Default, Deserialize)]
@@ -223,6 +226,33 @@ struct Ill {
     free_riders: f64,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rival {
+    #[serde(default, deserialize_with = "some_span")]
+    delay: Option<Duration>,
+    #[serde(default, deserialize_with = "some_span")]
+    segment: Option<Duration>,
+}
+
+impl Rival {
+    /// Where generations are so long.
+    fn config(&self, generation: Duration) -> Result<RivalConfig, String> {
+        let usual = RivalConfig::default();
+        let segment = self.segment.unwrap_or(usual.segment);
+        if segment < generation || segment > LONGEST_SEGMENT {
+            return Err("[rival] segment: a generation at least, and at most 10s".into());
+        }
+        if self.delay.is_some_and(|delay| delay > LONGEST_DELAY) {
+            return Err("[rival] delay: at most 60s".into());
+        }
+        Ok(RivalConfig {
+            delay: self.delay,
+            segment,
+        })
+    }
+}
+
 impl File {
     fn scenario(self) -> Result<(String, Scenario), String> {
         let usual = Scenario::default();
@@ -276,12 +306,17 @@ impl File {
                 polluters: self.attack.polluters,
                 free_riders: self.attack.free_riders,
             },
+            rival: self.rival.config(generation)?,
             ..usual
         };
         Ok((self.about, scenario))
     }
 }
 
+/// HLS recommends six seconds; older servers cut ten.
+const LONGEST_SEGMENT: Duration = Duration::from_secs(10);
+/// Nobody calls it live then.
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// A picture of a hundred a second.
 const SHORTEST: Duration = Duration::from_millis(10);
 /// A flash crowd comes within this.
@@ -504,6 +539,9 @@ for = "3s"
 [attack]
 polluters = 0.1
 free_riders = 0.2
+[rival]
+delay = "12s"
+segment = "4s"
 "#;
         let (_, scenario) = read(text, &[]).unwrap();
         assert_eq!(scenario.coming, Coming::Flash);
@@ -512,6 +550,8 @@ free_riders = 0.2
         assert_eq!(scenario.faults.len(), 2);
         assert_eq!(scenario.faults[1].at, Duration::from_secs(29));
         assert_eq!(scenario.attack.free_riders, 0.2);
+        assert_eq!(scenario.rival.segment, Duration::from_secs(4));
+        assert_eq!(scenario.rival.delay, Some(Duration::from_secs(12)));
     }
 
     #[test]
@@ -539,6 +579,8 @@ free_riders = 0.2
         for (wrong, right) in [
             ("[network]\nburst = 0.2\n", "1.0"),
             ("[stream]\ngeneration = \"1ms\"\n", "10ms"),
+            ("[rival]\nsegment = \"100ms\"\n", "10s"),
+            ("[rival]\ndelay = \"2m\"\n", "60s"),
             ("[[event]]\nat = \"30s\"\nkill = 0.5\n", "duration"),
             (
                 "[[event]]\nat = \"3s\"\nkill = 0.5\nfor = \"2s\"\n",

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use ::sim::Report;
+use ::sim::{Overlay, Report, Scenario};
 use serde::{Deserialize, Serialize};
 
 /// Figures by name; null is what the run does not define.
@@ -14,7 +14,7 @@ pub(super) type Metrics = BTreeMap<String, Option<f64>>;
 #[derive(Serialize, Deserialize)]
 pub(super) struct Outcome {
     pub(super) scenario: String,
-    overlay: String,
+    pub(super) overlay: String,
     pub(super) peers: usize,
     pub(super) seeds: usize,
     events: u64,
@@ -65,12 +65,12 @@ impl SeededRun {
 }
 
 impl Outcome {
-    pub(super) fn new(name: &str, peers: usize, took: Duration, runs: Vec<SeededRun>) -> Self {
+    pub(super) fn new(name: &str, scenario: &Scenario, took: Duration, runs: Vec<SeededRun>) -> Self {
         let hashes = runs.iter().map(|run| run.trace_hash.as_str());
         Self {
             scenario: name.to_owned(),
-            overlay: "livestation".to_owned(),
-            peers,
+            overlay: scenario.overlay.name().to_owned(),
+            peers: scenario.peers,
             seeds: runs.len(),
             events: runs.iter().map(|run| run.events).sum(),
             wall_s: took.as_secs_f64(),
@@ -85,8 +85,12 @@ impl Outcome {
             [one] => format!("trace {}", one.trace_hash),
             many => format!("{} seeds", many.len()),
         };
+        let by = match self.overlay == Overlay::Ours.name() {
+            true => String::new(),
+            false => format!(" by {}", self.overlay),
+        };
         format!(
-            "{} with {} viewers: {}\n{} events in {:.1} s, {trace}\n",
+            "{}{by} with {} viewers: {}\n{} events in {:.1} s, {trace}\n",
             self.scenario,
             self.peers,
             line(&self.metrics),
@@ -149,7 +153,10 @@ fn metrics(report: &Report) -> Metrics {
             Some(report.bad_generations_played as f64),
         ),
         ("bad_pieces_relayed", Some(report.bad_pieces_relayed as f64)),
-        ("honest_cut", Some(report.honest_cut as f64)),
+        (
+            "honest_cut",
+            (report.overlay == Overlay::Ours).then_some(report.honest_cut as f64),
+        ),
         ("bound_origin_rate", measures.bound_origin_rate),
         ("bound_rate", measures.bound_rate),
         ("survivors", fault.map(|fault| fault.survivors as f64)),

@@ -23,6 +23,18 @@ const PIECE_LIFE: Duration = Duration::from_secs(1);
 /// What a retransmission waits beyond a round trip.
 const RESEND: Duration = Duration::from_millis(30);
 
+/// How a message goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Delivery {
+    /// In its turn, and given up when it is late.
+    Lossy,
+    /// In its turn, resent until it is there, in order.
+    Reliable,
+    /// Likewise, but waits neither for its turn nor for what was sent before: what is small,
+    /// of those who send more than their lines carry.
+    Ahead,
+}
+
 /// The network between all peers, named by index.
 pub(crate) struct Network {
     rtt: Duration,
@@ -131,18 +143,21 @@ impl Network {
         now: Instant,
         (from, to): (u32, u32),
         len: usize,
-        reliable: bool,
+        how: Delivery,
         random: &mut Random,
     ) -> Option<Instant> {
         let latency = self.latency(from, to);
         let (wire, _) = Self::wire_len(len);
         let line = &mut self.lines[from as usize];
         line.sent += wire as u64;
-        let begin = line.busy_until.max(now);
-        line.busy_until = begin + Duration::from_secs_f64(wire as f64 / line.rate);
-        let left = line.busy_until;
         let way = self.ways.entry((from, to)).or_default();
-        way.unacknowledged.push_back((left + latency * 2, len));
+        let mut left = now;
+        if how != Delivery::Ahead {
+            let begin = line.busy_until.max(now);
+            line.busy_until = begin + Duration::from_secs_f64(wire as f64 / line.rate);
+            left = line.busy_until;
+            way.unacknowledged.push_back((left + latency * 2, len));
+        }
         let mut arrival = left + latency + self.jitter.mul_f64(random.unit());
         // SCTP resends what is lost after about a round trip, and later after its timer.
         let mut wait = latency * 2 + RESEND;
@@ -155,17 +170,23 @@ impl Network {
             arrival = arrival + wait;
             wait *= 2;
             if arrival > left + PIECE_LIFE {
-                if !reliable {
+                if how == Delivery::Lossy {
                     return None;
                 }
                 break;
             }
         }
-        if reliable {
+        if how == Delivery::Reliable {
             way.ordered = arrival.max(way.ordered + Duration::from_micros(1));
             arrival = way.ordered;
         }
         Some(arrival)
+    }
+
+    /// How long what is sent now would wait for what is ahead of it.
+    pub(crate) fn backlog(&self, now: Instant, from: u32) -> Duration {
+        let line = self.lines.get(from as usize);
+        line.map_or(Duration::ZERO, |line| line.busy_until.since(now))
     }
 
     /// Bytes that wait on the way or before it.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use overlay_core::Random;
 
-use crate::fault::{Attack, Fault};
+use crate::{
+    Overlay,
+    fault::{Attack, Fault},
+};
 
 /// A swarm and its network.
 #[derive(Clone, Debug)]
@@ -57,6 +60,29 @@ pub struct Scenario {
     pub overstated: f64,
     /// which is this share of what they offer. Of the others it is twice that.
     pub carries: f64,
+    /// Who carries the broadcast,
+    pub overlay: Overlay,
+    /// and how, if it is not us.
+    pub rival: RivalConfig,
+}
+
+/// What only rivals have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RivalConfig {
+    /// From ingest to release; none: what is usual for it.
+    pub delay: Option<Duration>,
+    /// Of those that exchange segments.
+    pub segment: Duration,
+}
+
+impl Default for RivalConfig {
+    /// Segments of two seconds, as most servers of HLS cut them today.
+    fn default() -> Self {
+        Self {
+            delay: None,
+            segment: Duration::from_secs(2),
+        }
+    }
 }
 
 /// How viewers come.
@@ -169,6 +195,8 @@ impl Default for Scenario {
             attack: Attack::default(),
             overstated: 0.0,
             carries: 1.0,
+            overlay: Overlay::default(),
+            rival: RivalConfig::default(),
         }
     }
 }

@@ -14,7 +14,11 @@ use overlay_core::{
 };
 
 use crate::{
-    Light, LightHeader, LightPiece, Scenario, fault::What, network::Network, scenario::FIRST_COMES,
+    Light, LightHeader, LightPiece, Scenario,
+    fault::What,
+    network::Network,
+    rivals::{Said, Way, Why},
+    scenario::FIRST_COMES,
 };
 
 mod faults;
@@ -23,6 +27,7 @@ mod links;
 mod measure;
 mod peers;
 mod report;
+mod rival;
 mod viewers;
 
 use host::Host;
@@ -84,6 +89,12 @@ enum Event {
     Return(u32),
     Apart,
     Healed,
+    /// Of rivals: a message arrives,
+    Hears(Way, Said),
+    /// somebody wanted to be woken,
+    Wakes(u32, Why),
+    /// a generation is to be shown.
+    Due(u64),
 }
 
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +117,8 @@ struct World {
     measure: Measure,
     /// Open links; no two have the same number.
     links: BTreeMap<(u32, u32), u64>,
+    /// Who carries it instead of our peers.
+    rival: Option<rival::Rivals>,
     tracker: Tracker,
     tracker_up: bool,
     tracker_wakes: Instant,
@@ -160,7 +173,11 @@ impl World {
     fn new(scenario: Scenario, seed: u64) -> Self {
         let mut random = Random::new(seed);
         let mut network = Network::new(&scenario, random.next());
-        network.add(scenario.seeder_bps);
+        let rival = rival::Rivals::new(&scenario, seed);
+        match &rival {
+            Some(rival) => network.add_line(rival.server_line(&scenario)),
+            None => network.add(scenario.seeder_bps),
+        }
         let uplinks = viewers::draw_uplinks(&scenario, &mut random);
         for (at, upload) in uplinks.iter().enumerate() {
             // Evenly among all, whatever they offer.
@@ -168,7 +185,7 @@ impl World {
             if worse(at + 1) > worse(at) {
                 network.add_line(*upload as f64 / 8.0 * scenario.carries);
             } else {
-                network.add(*upload);
+                viewers::add_line(&mut network, &scenario, *upload);
             }
         }
         let tracker_seed = random.next();
@@ -183,6 +200,7 @@ impl World {
             hosts_ever: SEEDER + 1,
             measure: Measure::default(),
             links: BTreeMap::new(),
+            rival,
             tracker: Tracker::new(Instant::default(), tracker_config(tracker_seed)),
             tracker_up: true,
             tracker_wakes: Instant::default(),
@@ -271,7 +289,7 @@ impl World {
             Event::GiveUp(a, b) => self.give_up(a, b),
             Event::Traffic => self.tell_traffic(),
             Event::Leave(number) => self.leave(number),
-            Event::Forget(number) => drop(self.hosts.remove(&number)),
+            Event::Forget(number) => self.forget(number),
             Event::Measure => self.measure_begins(),
             Event::MeasureOf(number) => self.measure_of(number),
             Event::Strike(what) => self.strike(what),
@@ -287,6 +305,9 @@ impl World {
             Event::Return(number) => self.join(number),
             Event::Apart => self.apart(),
             Event::Healed => self.healed(),
+            Event::Hears(way, said) => self.rival_hears(way, said),
+            Event::Wakes(number, why) => self.rival_wakes(number, why),
+            Event::Due(sequence) => self.rival_due(sequence),
         }
     }
 

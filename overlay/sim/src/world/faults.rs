@@ -66,8 +66,8 @@ impl World {
             Who::Share(share) => (viewers.len() as f64 * share).round() as usize,
             Who::Interior(count) => {
                 viewers.retain(|number| {
-                    let stats = self.hosts.get(number).map(|host| host.peer.stats());
-                    stats.is_some_and(|stats| stats.children.iter().any(|(_, c)| c.len() >= 3))
+                    let children = self.stats(*number).children;
+                    children.iter().any(|(_, children)| children.len() >= 3)
                 });
                 count
             }
@@ -106,6 +106,9 @@ impl World {
     }
 
     pub(super) fn end_session(&mut self, number: u32) {
+        if let Some(rival) = self.rival.as_mut().filter(|_| self.tracker_up) {
+            rival.loses(number);
+        }
         let session = self
             .hosts
             .get_mut(&number)
@@ -137,7 +140,7 @@ impl World {
         let now = self.now;
         let config = self.config_of(SEEDER);
         if let Some(host) = self.hosts.get_mut(&SEEDER) {
-            host.peer = Peer::new(now, Light, config);
+            host.peer = (host.peer.is_some()).then(|| Box::new(Peer::new(now, Light, config)));
             host.life = Life::Alive;
             host.wakes = Instant::default();
         }

@@ -20,7 +20,8 @@ pub(super) enum Life {
 }
 
 pub(super) struct Host {
-    pub(super) peer: Peer<Light>,
+    /// None where rivals carry the broadcast.
+    pub(super) peer: Option<Box<Peer<Light>>>,
     pub(super) life: Life,
     pub(super) session: Option<u64>,
     pub(super) started: Instant,

@@ -9,7 +9,10 @@ use overlay_core::{
 };
 
 use super::{Event, TRACKER_LATENCY, World, host::Host, index, pair, peer_id};
-use crate::{Light, network::Network};
+use crate::{
+    Light,
+    network::{Delivery, Network},
+};
 
 /// Round trips until a link is open, signalling aside (measured between two native peers:
 /// 241 ms at a round trip of 80 ms, for connectivity checks, DTLS and SCTP).
@@ -26,7 +29,7 @@ const ANSWER: &[u8] = b"answer";
 const KEEPALIVE: u64 = 5;
 const CHECK: usize = 150;
 /// A polluter alters every so many pieces.
-const ALTERED: u64 = 10;
+pub(super) const ALTERED: u64 = 10;
 /// What the transport carried is told this often.
 pub(super) const TRAFFIC: Duration = Duration::from_millis(200);
 
@@ -90,7 +93,10 @@ impl World {
             return;
         }
         let len = message.wire_len();
-        let reliable = message.channel() == Channel::Reliable;
+        let how = match message.channel() {
+            Channel::Reliable => Delivery::Reliable,
+            Channel::Pieces => Delivery::Lossy,
+        };
         self.note(1, from, u64::from(to) << 32 | len as u64);
         if let Message::Piece(piece) = &mut message {
             let Some(host) = self.hosts.get_mut(&from) else {
@@ -109,18 +115,13 @@ impl World {
         }
         let arrival = self
             .network
-            .send(self.now, (from, to), len, reliable, &mut self.random);
-        if !reliable {
+            .send(self.now, (from, to), len, how, &mut self.random);
+        if how == Delivery::Lossy {
             self.tell_buffered(from, to);
         }
-        let heard = !self.is_apart(from, to) && self.is_present(to);
-        let (wire, ack) = Network::wire_len(len);
-        self.count(from, to, wire, if heard { ack } else { 0 });
-        if !heard {
+        if !self.is_heard(from, to, len) {
             return;
         }
-        self.network.acknowledge(to, ack);
-        self.count(to, from, ack, wire);
         let input = Input::Received {
             from: peer_id(from),
             message,
@@ -128,6 +129,18 @@ impl World {
         if let Some(arrival) = arrival {
             self.at(arrival, Event::ToPeer(to, input));
         }
+    }
+
+    /// Counts a message and what acknowledges it; whether there is anybody to do so.
+    pub(super) fn is_heard(&mut self, from: u32, to: u32, len: usize) -> bool {
+        let heard = !self.is_apart(from, to) && self.is_present(to);
+        let (wire, ack) = Network::wire_len(len);
+        self.count(from, to, wire, if heard { ack } else { 0 });
+        if heard {
+            self.network.acknowledge(to, ack);
+            self.count(to, from, ack, wire);
+        }
+        heard
     }
 
     /// Whether a link's send buffer takes a piece.
@@ -140,8 +153,9 @@ impl World {
     pub(super) fn tell_buffered(&mut self, from: u32, to: u32) {
         let bytes = self.network.buffered(self.now, (from, to));
         let peer = peer_id(to);
-        if let Some(host) = self.hosts.get_mut(&from) {
-            host.peer.handle(self.now, Input::Buffered { peer, bytes });
+        let host = self.hosts.get_mut(&from);
+        if let Some(own) = host.and_then(|host| host.peer.as_mut()) {
+            own.handle(self.now, Input::Buffered { peer, bytes });
         }
         if let Some(at) = self.network.watch((from, to), bytes >= SEND_BUFFER / 12) {
             self.at(at, Event::Drained(from, to));
@@ -186,6 +200,10 @@ impl World {
             };
             host.beat(self.network.sent(number));
             for (other, (sent, received)) in std::mem::take(&mut host.traffic) {
+                if let Some(rival) = &mut self.rival {
+                    rival.count_received(number, other, received);
+                    continue;
+                }
                 let traffic = Input::Traffic {
                     peer: peer_id(other),
                     sent,

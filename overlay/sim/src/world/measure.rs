@@ -109,11 +109,11 @@ impl World {
         self.measure.since = Some(self.now);
         self.measure.seeder_sent = self.network.sent(SEEDER);
         let now = self.now;
-        for (number, host) in &mut self.hosts {
-            if *number == SEEDER || !host.is_alive() {
+        for number in self.viewers_there() {
+            let stats = self.stats(number);
+            let Some(host) = self.hosts.get_mut(&number) else {
                 continue;
-            }
-            let stats = host.peer.stats();
+            };
             host.counted = Counts::of(&stats);
             if now.since(host.started) >= BEGINS {
                 host.measured = Some(Mark::of(now, &stats));
@@ -124,10 +124,11 @@ impl World {
     /// A viewer has had time to begin.
     pub(super) fn measure_of(&mut self, number: u32) {
         let (now, begun) = (self.now, self.measure.since.is_some());
+        let stats = self.stats(number);
         if let Some(host) = self.hosts.get_mut(&number).filter(|host| host.is_alive()) {
             let first = host.measured.is_none();
             if begun && first {
-                host.measured = Some(Mark::of(now, &host.peer.stats()));
+                host.measured = Some(Mark::of(now, &stats));
             }
         }
     }
@@ -136,8 +137,9 @@ impl World {
         let Some(since) = self.measure.since else {
             return;
         };
+        let stats = self.stats(number);
         if let Some(host) = self.hosts.get(&number) {
-            self.measure.past.add(self.now, since, host);
+            self.measure.past.add(self.now, since, (host, &stats));
         }
     }
 
@@ -148,7 +150,7 @@ impl World {
         let mut all = self.measure.past.clone();
         for (number, host) in &self.hosts {
             if *number != SEEDER && host.is_alive() {
-                all.add(self.now, since, host);
+                all.add(self.now, since, (host, &self.stats(*number)));
             }
         }
         let span = self.now.since(since).as_secs_f64();
@@ -201,8 +203,8 @@ impl World {
             .hosts
             .iter()
             .filter(|(_, host)| host.is_alive())
-            .map(|(number, host)| {
-                let parents = host.peer.stats().parents;
+            .map(|(number, _)| {
+                let parents = self.stats(*number).parents;
                 let parents = parents
                     .into_iter()
                     .map(|(stripe, peer)| (stripe, index(peer)));
@@ -275,10 +277,9 @@ impl Counts {
 
 impl Past {
     /// A viewer leaves, or the run is over.
-    fn add(&mut self, now: Instant, since: Instant, host: &Host) {
-        let stats = host.peer.stats();
+    fn add(&mut self, now: Instant, since: Instant, (host, stats): (&Host, &Stats)) {
         let late = host.started >= since;
-        self.counts.add(&Counts::of(&stats), &host.counted);
+        self.counts.add(&Counts::of(stats), &host.counted);
         let there = now.since(host.started.max(since));
         self.offered += host.upload_bps as f64 / 8.0 * there.as_secs_f64();
         self.came += 1;

@@ -49,6 +49,9 @@ impl World {
         };
         let pieces = pieces.collect();
         self.at(self.now + scenario.generation, Event::Publish(sequence + 1));
+        if self.rival.is_some() {
+            return self.rival_publishes(sequence, body_len);
+        }
         if self.is_present(SEEDER) {
             self.feed(SEEDER, Input::Publish { header, pieces });
         } else if self.kept.len() < KEPT {
@@ -60,12 +63,18 @@ impl World {
         let Some(host) = self.hosts.get_mut(&number).filter(|host| host.is_alive()) else {
             return;
         };
-        host.peer.handle(self.now, input);
+        let Some(peer) = &mut host.peer else {
+            return;
+        };
+        peer.handle(self.now, input);
         loop {
             let Some(host) = self.hosts.get_mut(&number) else {
                 return;
             };
-            match host.peer.poll() {
+            let Some(peer) = &mut host.peer else {
+                return;
+            };
+            match peer.poll() {
                 Output::Timeout(at) => {
                     // One timer a peer: an earlier one that fires in vain is harmless.
                     if host.wakes <= self.now || at < host.wakes {

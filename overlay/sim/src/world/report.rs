@@ -1,11 +1,13 @@
 //! What came of a run.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use overlay_core::{
     peer::stats::{State, Stats},
     wire::ByteCounts,
 };
+
+use crate::Overlay;
 
 use super::{Measures, SEEDER, World, host::Host, index};
 
@@ -15,6 +17,9 @@ const WATCHED: Duration = Duration::from_secs(60);
 /// What came of a run.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Report {
+    /// Who carried the broadcast.
+    #[serde(skip)]
+    pub overlay: Overlay,
     /// Same scenario, same seed, same hash.
     pub trace_hash: String,
     /// Viewers alive at the end.
@@ -84,6 +89,15 @@ pub struct FaultReport {
 }
 
 impl World {
+    /// Who watches now.
+    pub(super) fn viewers_there(&self) -> Vec<u32> {
+        let there = self
+            .hosts
+            .iter()
+            .filter(|(number, host)| **number != SEEDER && host.is_alive());
+        there.map(|(number, _)| *number).collect()
+    }
+
     pub(super) fn report(&self) -> Report {
         let alive: Vec<(u32, &Host)> = self
             .hosts
@@ -96,7 +110,10 @@ impl World {
             .filter(|(_, host)| !host.lies)
             .copied()
             .collect();
-        let stats: Vec<Stats> = honest.iter().map(|(_, host)| host.peer.stats()).collect();
+        let stats: Vec<Stats> = honest
+            .iter()
+            .map(|(number, _)| self.stats(*number))
+            .collect();
         let swarm = self.tracker_stats();
         let sum = |pick: fn(&Stats) -> u64| stats.iter().map(pick).sum::<u64>();
         let received = sum(|s| total(&s.received_from_peers) + total(&s.received_from_seeders));
@@ -112,10 +129,14 @@ impl World {
             percentile(found.map(ms).collect(), part)
         };
         Report {
+            overlay: self.scenario.overlay,
             trace_hash: format!("{:016x}", self.hash),
             viewers: alive.len(),
             playing: stats.iter().filter(|s| s.state == State::Playing).count(),
-            saved_ratio: swarm.saved_ratio.unwrap_or(0.0),
+            saved_ratio: match self.rival {
+                Some(_) => self.measures().saved_ratio.unwrap_or(0.0),
+                None => swarm.saved_ratio.unwrap_or(0.0),
+            },
             stalls: sum(|s| s.stalls),
             lossless_share: stats.iter().filter(|s| s.stalls == 0).count() as f64
                 / stats.len().max(1) as f64,
@@ -149,8 +170,8 @@ impl World {
 
     fn continuity(&self, hosts: &[(u32, &Host)]) -> f64 {
         let (mut stood, mut passed) = (Duration::ZERO, Duration::ZERO);
-        for (_, host) in hosts {
-            let stats = host.peer.stats();
+        for (number, host) in hosts {
+            let stats = self.stats(*number);
             let Some(startup) = stats.startup else {
                 continue;
             };
@@ -184,13 +205,15 @@ impl World {
     pub(super) fn mark(&mut self) {
         let sent = self.network.sent(SEEDER);
         self.struck = Some((self.now, sent));
-        for host in self.hosts.values_mut() {
-            host.marked = None;
+        let there = self.viewers_there();
+        let mut stats: BTreeMap<u32, Stats> = there
+            .into_iter()
+            .map(|number| (number, self.stats(number)))
+            .collect();
+        for (number, host) in &mut self.hosts {
+            let stats = stats.remove(number).filter(|_| !host.lies);
+            host.marked = stats.filter(|stats| stats.state == State::Playing);
             host.ended = None;
-            if host.is_alive() && !host.lies {
-                let stats = host.peer.stats();
-                host.marked = (stats.state == State::Playing).then_some(stats);
-            }
         }
         let until = self.now + WATCHED;
         self.at(until, super::Event::Watched);
@@ -205,8 +228,11 @@ impl World {
             return;
         }
         self.seeder_minute = Some(self.network.sent(SEEDER) - sent);
-        for host in self.hosts.values_mut() {
-            host.ended = host.marked.is_some().then(|| host.peer.stats());
+        for number in self.viewers_there() {
+            let stats = self.stats(number);
+            if let Some(host) = self.hosts.get_mut(&number) {
+                host.ended = host.marked.is_some().then_some(stats);
+            }
         }
     }
 
@@ -214,9 +240,10 @@ impl World {
         let (since, sent) = self.struck?;
         let span = self.now.since(since).min(WATCHED);
         let mut survivors = Vec::new();
-        for host in self.hosts.values().filter(|host| host.is_alive()) {
-            if let Some(then) = &host.marked {
-                let now = host.ended.clone().unwrap_or_else(|| host.peer.stats());
+        for number in self.viewers_there() {
+            let host = self.hosts.get(&number);
+            if let Some((host, then)) = host.and_then(|host| Some((host, host.marked.as_ref()?))) {
+                let now = host.ended.clone().unwrap_or_else(|| self.stats(number));
                 let stood = now.stall_time.saturating_sub(then.stall_time);
                 survivors.push((now.stalls - then.stalls, stood));
             }

@@ -17,7 +17,7 @@ use super::{
     measure::{self, Counts},
     peer_id, role,
 };
-use crate::{Light, Scenario, fault::How};
+use crate::{Light, Overlay, Scenario, fault::How, network::Network};
 
 impl World {
     /// A viewer is to come.
@@ -27,6 +27,13 @@ impl World {
         self.add_host(number, upload_bps, at);
         self.at(at, Event::Arrive(number));
         number
+    }
+
+    pub(super) fn forget(&mut self, number: u32) {
+        self.hosts.remove(&number);
+        if let Some(rival) = &mut self.rival {
+            rival.forgets(number);
+        }
     }
 
     /// A viewer has seen enough; its system closes what it had open, and says no goodbye.
@@ -39,7 +46,7 @@ impl World {
         self.note(5, number, 0);
         self.measure_leaves(number);
         self.vanish(number, How::Killed);
-        self.network.add(upload);
+        add_line(&mut self.network, &self.scenario, upload);
         let next = self.expect(upload, self.now);
         if let Some(host) = self.hosts.get_mut(&next) {
             (host.lies, host.rides) = (lies, rides);
@@ -53,6 +60,7 @@ impl World {
             return;
         };
         host.life = Life::Alive;
+        self.rival_arrives(number);
         if number == SEEDER {
             self.feed(number, Input::Epoch(1));
         } else {
@@ -67,6 +75,9 @@ impl World {
 
     /// Opens a session with the tracker, or tries again when that is not there.
     pub(super) fn join(&mut self, number: u32) {
+        if self.rival.is_some() {
+            return;
+        }
         if self.is_cut_off(number) {
             return self.at(self.now + Duration::from_secs(1), Event::Return(number));
         }
@@ -89,8 +100,12 @@ impl World {
 
     pub(super) fn add_host(&mut self, number: u32, upload_bps: u64, started: Instant) {
         let config = self.config(number, upload_bps, started);
+        let peer = self
+            .rival
+            .is_none()
+            .then(|| Peer::new(started, Light, config));
         let host = Host {
-            peer: Peer::new(started, Light, config),
+            peer: peer.map(Box::new),
             life: Life::Away,
             session: None,
             started,
@@ -131,6 +146,15 @@ impl World {
             seed: self.random.next(),
             started,
         }
+    }
+}
+
+/// The line of a viewer. Rivals send as fast as it carries, and it carries what is offered;
+/// our peers hold themselves to that.
+pub(super) fn add_line(network: &mut Network, scenario: &Scenario, upload_bps: u64) {
+    match scenario.overlay {
+        Overlay::Ours => network.add(upload_bps),
+        _ => network.add_line((upload_bps as f64 / 8.0).max(1.0)),
     }
 }
 
