@@ -91,7 +91,9 @@ impl Overlays {
 }
 
 fn overlays(name: &str) -> Result<Overlays, String> {
-    let found = Overlay::ALL.into_iter().find(|overlay| overlay.name() == name);
+    let found = Overlay::ALL
+        .into_iter()
+        .find(|overlay| overlay.name() == name);
     match found {
         Some(overlay) => Ok(Overlays::One(overlay)),
         None if name == "all" => Ok(Overlays::All),

@@ -6,6 +6,7 @@
 //! overlays, to compare with, live in `rivals` and share all the rest.
 
 pub mod fault;
+mod histogram;
 mod light;
 mod network;
 mod rivals;

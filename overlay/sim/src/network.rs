@@ -150,6 +150,10 @@ impl Network {
         let (wire, _) = Self::wire_len(len);
         let line = &mut self.lines[from as usize];
         line.sent += wire as u64;
+        if !self.ways.contains_key(&(from, to)) {
+            // Both or none, so that whoever knows one end finds the other.
+            self.ways.entry((to, from)).or_default();
+        }
         let way = self.ways.entry((from, to)).or_default();
         let mut left = now;
         if how != Delivery::Ahead {
@@ -217,6 +221,17 @@ impl Network {
         }
     }
 
+    /// Somebody is gone for good. What it sent stays known.
+    pub(crate) fn forget(&mut self, peer: u32) {
+        let from_it: Vec<(u32, u32)> = (self.ways.range((peer, 0)..=(peer, u32::MAX)))
+            .map(|(way, _)| *way)
+            .collect();
+        for (from, to) in from_it {
+            self.ways.remove(&(from, to));
+            self.ways.remove(&(to, from));
+        }
+    }
+
     /// Counts an acknowledgement as sent.
     pub(crate) fn acknowledge(&mut self, from: u32, len: usize) {
         self.lines[from as usize].sent += len as u64;
@@ -231,6 +246,23 @@ impl Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_is_left_of_the_ways_of_who_is_gone() {
+        let mut network = Network::new(&Scenario::default(), 1);
+        let mut random = Random::new(1);
+        for _ in 0..4 {
+            network.add(5_000_000);
+        }
+        let now = Instant::default();
+        for way in [(1, 0), (0, 2), (3, 0), (2, 3)] {
+            network.send(now, way, 100, Delivery::Reliable, &mut random);
+        }
+        network.forget(0);
+        let left: Vec<(u32, u32)> = network.ways.keys().copied().collect();
+        assert_eq!(left, [(2, 3), (3, 2)]);
+        assert!(network.sent(0) > 0);
+    }
 
     #[test]
     fn losses_come_to_their_share_in_bursts_of_their_length() {

@@ -26,6 +26,7 @@ mod host;
 mod links;
 mod measure;
 mod peers;
+mod repair;
 mod report;
 mod rival;
 mod viewers;
@@ -39,6 +40,8 @@ pub use report::{FaultReport, Report};
 const TRACKER_LATENCY: Duration = Duration::from_millis(15);
 /// Unix time at the virtual clock's zero.
 const WALL_AT_ZERO_US: u64 = 1_700_000_000_000_000;
+/// The first generation comes then, and each other one its time after the one before.
+const FIRST_PUBLISHED: Duration = Duration::from_millis(100);
 /// The seeder's index; viewers follow.
 const SEEDER: u32 = 0;
 
@@ -115,6 +118,10 @@ struct World {
     /// The next to come has this number.
     hosts_ever: u32,
     measure: Measure,
+    times: repair::Times,
+    /// Those who altered pieces, and whom well-meaning viewers cut that have left since.
+    liars: BTreeSet<u32>,
+    cut: BTreeSet<u32>,
     /// Open links; no two have the same number.
     links: BTreeMap<(u32, u32), u64>,
     /// Who carries it instead of our peers.
@@ -130,7 +137,8 @@ struct World {
     cut_off: BTreeSet<u32>,
     /// When the last fault struck, and what the seeder had sent by then.
     struck: Option<(Instant, u64)>,
-    seeder_minute: Option<u64>,
+    /// What came of the minute after it, once that is over.
+    minute: Option<report::Minute>,
     bad_relayed: u64,
     false_played: u64,
     /// What the encoder keeps for a seeder that is away.
@@ -199,6 +207,9 @@ impl World {
             hosts: BTreeMap::new(),
             hosts_ever: SEEDER + 1,
             measure: Measure::default(),
+            times: repair::Times::default(),
+            liars: BTreeSet::new(),
+            cut: BTreeSet::new(),
             links: BTreeMap::new(),
             rival,
             tracker: Tracker::new(Instant::default(), tracker_config(tracker_seed)),
@@ -209,7 +220,7 @@ impl World {
             next_session: 0,
             cut_off: BTreeSet::new(),
             struck: None,
-            seeder_minute: None,
+            minute: None,
             bad_relayed: 0,
             false_played: 0,
             kept: Vec::new(),
@@ -238,6 +249,7 @@ impl World {
         for number in faults::draw(attack.polluters, uplinks.len(), &mut self.random) {
             if let Some(host) = self.hosts.get_mut(&number) {
                 host.lies = true;
+                self.liars.insert(number);
             }
         }
         for number in faults::draw(attack.free_riders, uplinks.len(), &mut self.random) {
@@ -245,7 +257,7 @@ impl World {
                 host.rides = true;
             }
         }
-        self.at(zero + Duration::from_millis(100), Event::Publish(0));
+        self.at(zero + FIRST_PUBLISHED, Event::Publish(0));
         self.at(zero + links::TRAFFIC, Event::Traffic);
         self.at(zero + self.scenario.warmup, Event::Measure);
         for fault in self.scenario.faults.clone() {
@@ -270,7 +282,10 @@ impl World {
             Event::Publish(sequence) => self.publish(sequence),
             Event::Arrive(number) => self.arrive(number),
             Event::Wake(number) => self.feed(number, Input::Timeout),
-            Event::ToPeer(number, input) => self.feed(number, input),
+            Event::ToPeer(number, input) => {
+                self.watch_input(number, &input);
+                self.feed(number, input);
+            }
             Event::WakeTracker => self.feed_tracker(tracker::Input::Timeout),
             Event::ToTracker(from, message) => {
                 let session = self.hosts.get(&from).and_then(|host| host.session);

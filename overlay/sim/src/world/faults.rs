@@ -80,6 +80,8 @@ impl World {
     }
 
     pub(super) fn vanish(&mut self, number: u32, how: How) {
+        self.orphan_children(number);
+        self.remember_cut(number);
         let Some(host) = self.hosts.get_mut(&number) else {
             return;
         };

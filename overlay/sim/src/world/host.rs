@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use overlay_core::{Instant, Peer, peer::stats::Stats};
 
-use super::measure::{Counts, Mark};
+use super::{
+    measure::{Counts, Mark},
+    repair::Progress,
+};
 use crate::Light;
 
 /// So many of them are a second.
@@ -37,9 +40,9 @@ pub(super) struct Host {
     /// Takes children and sends them nothing.
     pub(super) rides: bool,
     pub(super) pieces_sent: u64,
-    /// Where it stood when the last fault struck, and a minute later.
+    /// Where it stood when the last fault struck.
     pub(super) marked: Option<Stats>,
-    pub(super) ended: Option<Stats>,
+    pub(super) progress: Progress,
     /// Where it stood when it was first measured.
     pub(super) measured: Option<Mark>,
     /// What it had when the warm-up was over.

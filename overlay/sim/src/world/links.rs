@@ -98,6 +98,7 @@ impl World {
             Channel::Pieces => Delivery::Lossy,
         };
         self.note(1, from, u64::from(to) << 32 | len as u64);
+        self.watch_message(from, &message);
         if let Message::Piece(piece) = &mut message {
             let Some(host) = self.hosts.get_mut(&from) else {
                 return;

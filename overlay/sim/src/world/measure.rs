@@ -52,6 +52,20 @@ pub struct Measures {
     pub duplicate_share: Option<f64>,
     /// Framing, acknowledgements, headers and messages / all bytes received.
     pub control_share: Option<f64>,
+    /// From ingest until enough of a generation was there to show it, over viewers and
+    /// generations published since each came.
+    pub arrival_p50_ms: Option<f64>,
+    /// 95th percentile of it.
+    pub arrival_p95_ms: Option<f64>,
+    /// Of stripes whose parent went: from when the first part was due that did not come until
+    /// the stripe, or another instead of it, is pushed again.
+    pub repair_p50_ms: Option<f64>,
+    /// 95th percentile of it.
+    pub repair_p95_ms: Option<f64>,
+    /// From the parent's end until its child asks another, or the tracker.
+    pub detect_p99_ms: Option<f64>,
+    /// From the parent's end until the stripe is pushed again.
+    pub orphan_p95_ms: Option<f64>,
     /// Edges from a seeder to the farthest viewer in any stripe, at the end.
     pub depth_max: Option<f64>,
     /// Viewers that came in all.
@@ -93,7 +107,10 @@ pub(super) struct Counts {
 #[derive(Clone, Default)]
 struct Past {
     counts: Counts,
+    /// Bytes.
     offered: f64,
+    /// Together.
+    present: Duration,
     there: Duration,
     stood: Duration,
     came: u64,
@@ -102,6 +119,13 @@ struct Past {
     late_startups: Vec<f64>,
     lags_p50: Vec<f64>,
     lags_p95: Vec<f64>,
+}
+
+impl Measure {
+    /// When measuring began, if it did.
+    pub(super) fn since(&self) -> Option<Instant> {
+        self.since
+    }
 }
 
 impl World {
@@ -157,44 +181,30 @@ impl World {
         let rate = self.scenario.bitrate_bps as f64 / 8.0;
         let sent = (self.network.sent(SEEDER) - self.measure.seeder_sent) as f64;
         let seeder_rate = (span > 0.0).then(|| sent / span / rate);
-        let bound = self.bound_origin_rate();
+        let bound = all.bound_origin_rate(span, rate);
         let mut measures = all.figures();
         measures.saved_ratio = part(sent, all.counts.played_bytes as f64).map(|part| 1.0 - part);
         measures.seeder_rate = seeder_rate;
         measures.bound_origin_rate = Some(bound);
-        measures.bound_rate = self.bound_rate();
+        measures.bound_rate = self.bound_rate(&all, span);
         measures.origin_over_bound = seeder_rate.map(|rate| rate / bound);
+        let (repair, orphan) = self.repairs();
+        measures.arrival_p50_ms = self.times.arrival.at(0.5);
+        measures.arrival_p95_ms = self.times.arrival.at(0.95);
+        measures.repair_p50_ms = repair.at(0.5);
+        measures.repair_p95_ms = repair.at(0.95);
+        measures.detect_p99_ms = self.times.detect.at(0.99);
+        measures.orphan_p95_ms = orphan.at(0.95);
         measures.depth_max = self.depth_max().map(f64::from);
         measures
     }
 
-    /// The least that a seeder must send: each stripe once, and what all uplinks together do
-    /// not carry of the demand, with one and a half stripes of parity in sixteen.
-    fn bound_origin_rate(&self) -> f64 {
-        let (n_over_k, epsilon) = (20.0 / 16.0, 1.5 / 16.0);
-        let viewers = self
-            .hosts
-            .iter()
-            .filter(|(number, host)| **number != SEEDER && host.is_alive());
-        let (mut count, mut offered) = (0.0, 0.0);
-        for (_, host) in viewers {
-            count += 1.0;
-            offered += host.upload_bps as f64;
-        }
-        let demand = count * (1.0 + epsilon);
-        (demand - offered / self.scenario.bitrate_bps as f64).max(n_over_k)
-    }
-
-    fn bound_rate(&self) -> Option<f64> {
-        let viewers = self
-            .hosts
-            .iter()
-            .filter(|(number, host)| **number != SEEDER && host.is_alive());
-        let offers: Vec<f64> = viewers.map(|(_, host)| host.upload_bps as f64).collect();
-        let (seeder, all) = (self.scenario.seeder_bps as f64, offers.iter().sum::<f64>());
-        let most = seeder.min((seeder + all) / offers.len() as f64);
-        let bound = most / (1.0 + 1.5 / 16.0) / self.scenario.bitrate_bps as f64;
-        (!offers.is_empty()).then_some(bound)
+    fn bound_rate(&self, all: &Past, seconds: f64) -> Option<f64> {
+        let seeder = self.scenario.seeder_bps as f64;
+        let viewers = all.present.as_secs_f64() / seconds.max(1e-9);
+        let offered = all.offered * 8.0 / seconds.max(1e-9);
+        let most = part(seeder + offered, viewers)?.min(seeder);
+        Some(most / (1.0 + 1.5 / 16.0) / self.scenario.bitrate_bps as f64)
     }
 
     /// The longest way down from the seeder in any stripe.
@@ -276,12 +286,23 @@ impl Counts {
 }
 
 impl Past {
+    /// The least that a seeder must send: each stripe once, and what all uplinks together do
+    /// not carry of the demand, with one and a half stripes of parity in sixteen; over the
+    /// seconds of the run, in stream rates of so many bytes a second.
+    fn bound_origin_rate(&self, seconds: f64, rate: f64) -> f64 {
+        let (n_over_k, epsilon) = (20.0 / 16.0, 1.5 / 16.0);
+        let viewers = self.present.as_secs_f64() / seconds.max(1e-9);
+        let offered = self.offered / seconds.max(1e-9) / rate;
+        (viewers * (1.0 + epsilon) - offered).max(n_over_k)
+    }
+
     /// A viewer leaves, or the run is over.
     fn add(&mut self, now: Instant, since: Instant, (host, stats): (&Host, &Stats)) {
         let late = host.started >= since;
         self.counts.add(&Counts::of(stats), &host.counted);
         let there = now.since(host.started.max(since));
         self.offered += host.upload_bps as f64 / 8.0 * there.as_secs_f64();
+        self.present += there;
         self.came += 1;
         if let Some(mark) = &host.measured {
             let there = now.since(mark.at);

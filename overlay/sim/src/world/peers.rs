@@ -4,6 +4,7 @@ use overlay_core::{
     Facts, StripeId,
     peer::{Input, Output},
     tracker,
+    wire::to_tracker,
 };
 use stripe::Flags;
 
@@ -93,6 +94,9 @@ impl World {
             Output::Send { to, message } => self.send(number, index(to), message),
             Output::Tracker(message) => {
                 self.note(3, number, 0);
+                if let Some(to_tracker::Kind::Detached(said)) = &message.kind {
+                    self.notices(number, said.stripe);
+                }
                 let at = self.now + TRACKER_LATENCY;
                 self.at(at, Event::ToTracker(number, message));
             }

@@ -72,7 +72,7 @@ pub struct Report {
 /// The minute after a fault, or what of it the run lasted.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct FaultReport {
-    /// Viewers that played when it struck and are still there.
+    /// Viewers that played when it struck and were there to its end.
     pub survivors: usize,
     /// Their stalls since.
     pub stalls: u64,
@@ -86,6 +86,13 @@ pub struct FaultReport {
     pub seeder_rate: f64,
     /// The same as they are.
     pub seeder_bytes: u64,
+}
+
+/// The same while it goes on: stalls of each survivor, and how long it stood.
+#[derive(Clone)]
+pub(super) struct Minute {
+    survivors: Vec<(u64, Duration)>,
+    seeder_bytes: u64,
 }
 
 impl World {
@@ -194,11 +201,20 @@ impl World {
         let mut cut: Vec<u32> = stats
             .iter()
             .flat_map(|stats| stats.cut.iter().map(|peer| index(*peer)))
-            .filter(|number| self.hosts.get(number).is_some_and(|host| !host.lies))
+            .chain(self.cut.iter().copied())
+            .filter(|number| !self.liars.contains(number))
             .collect();
         cut.sort_unstable();
         cut.dedup();
         cut.len()
+    }
+
+    /// One is gone; whom it cut is not forgotten.
+    pub(super) fn remember_cut(&mut self, number: u32) {
+        if !self.liars.contains(&number) {
+            self.cut
+                .extend(self.stats(number).cut.into_iter().map(index));
+        }
     }
 
     /// Remembers where everyone stands as a fault strikes.
@@ -213,8 +229,8 @@ impl World {
         for (number, host) in &mut self.hosts {
             let stats = stats.remove(number).filter(|_| !host.lies);
             host.marked = stats.filter(|stats| stats.state == State::Playing);
-            host.ended = None;
         }
+        self.minute = None;
         let until = self.now + WATCHED;
         self.at(until, super::Event::Watched);
     }
@@ -227,32 +243,36 @@ impl World {
         if self.now.since(since) < WATCHED {
             return;
         }
-        self.seeder_minute = Some(self.network.sent(SEEDER) - sent);
+        self.minute = Some(self.minute_since(sent));
+    }
+
+    /// What came of the time since the last fault, of those whom it met and who are there.
+    fn minute_since(&self, sent: u64) -> Minute {
+        let mut survivors = Vec::new();
         for number in self.viewers_there() {
-            let stats = self.stats(number);
-            if let Some(host) = self.hosts.get_mut(&number) {
-                host.ended = host.marked.is_some().then_some(stats);
+            let host = self.hosts.get(&number);
+            if let Some(then) = host.and_then(|host| host.marked.as_ref()) {
+                let now = self.stats(number);
+                let stood = now.stall_time.saturating_sub(then.stall_time);
+                survivors.push((now.stalls.saturating_sub(then.stalls), stood));
             }
+        }
+        Minute {
+            survivors,
+            seeder_bytes: self.network.sent(SEEDER) - sent,
         }
     }
 
     fn fault_report(&self) -> Option<FaultReport> {
         let (since, sent) = self.struck?;
         let span = self.now.since(since).min(WATCHED);
-        let mut survivors = Vec::new();
-        for number in self.viewers_there() {
-            let host = self.hosts.get(&number);
-            if let Some((host, then)) = host.and_then(|host| Some((host, host.marked.as_ref()?))) {
-                let now = host.ended.clone().unwrap_or_else(|| self.stats(number));
-                let stood = now.stall_time.saturating_sub(then.stall_time);
-                survivors.push((now.stalls - then.stalls, stood));
-            }
-        }
+        let minute = self.minute.clone();
+        let Minute {
+            survivors,
+            seeder_bytes: bytes,
+        } = minute.unwrap_or_else(|| self.minute_since(sent));
         let count = survivors.len().max(1) as f64;
         let stood: Duration = survivors.iter().map(|(_, stood)| *stood).sum();
-        let bytes = self
-            .seeder_minute
-            .unwrap_or_else(|| self.network.sent(SEEDER) - sent);
         let rate = self.scenario.bitrate_bps as f64 / 8.0 * span.as_secs_f64();
         Some(FaultReport {
             survivors: survivors.len(),

@@ -11,6 +11,8 @@ use crate::{
     rivals::{self, Act, Due, Rival, Said, Swarm, Viewers, Way, Why},
 };
 
+/// Of our own pieces.
+const K: u32 = 16;
 /// A line that is never full, bytes a second.
 const UNBOUNDED: f64 = 1e12;
 
@@ -69,6 +71,12 @@ impl World {
         peer.map(|peer| peer.stats()).unwrap_or_default()
     }
 
+    /// Parts with which a generation can be shown.
+    pub(super) fn enough(&self) -> u32 {
+        let rival = self.rival.as_ref();
+        rival.map_or(K, |rival| u32::from(rival.viewers.format.enough))
+    }
+
     pub(super) fn rival_arrives(&mut self, number: u32) {
         let host = self.hosts.get(&number);
         let (upload, started) = host.map_or((0, self.now), |host| (host.upload_bps, host.started));
@@ -98,6 +106,9 @@ impl World {
 
     pub(super) fn rival_hears(&mut self, way: Way, said: Said) {
         if self.is_present(way.to) && !self.is_apart(way.from, way.to) {
+            if let Said::Part(part) = &said {
+                self.watch_part(way.to, way.from, part);
+            }
             self.tell_rival(|rules, swarm| rules.hears(swarm, way, said));
         }
     }
@@ -152,6 +163,9 @@ impl World {
         let len = said.wire_len();
         let mut how = Delivery::Ahead;
         self.note(1, way.from, u64::from(way.to) << 32 | len as u64);
+        if let Said::Join(stripe) = &said {
+            self.notices(way.from, u32::from(*stripe));
+        }
         if let Said::Part(part) = &mut said {
             how = Delivery::Reliable;
             let waits = self.network.backlog(self.now, way.from) > bound;

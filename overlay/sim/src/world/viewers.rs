@@ -15,7 +15,9 @@ use super::{
     Event, SEEDER, World,
     host::{Host, Life},
     measure::{self, Counts},
-    peer_id, role,
+    peer_id,
+    repair::Progress,
+    role,
 };
 use crate::{Light, Overlay, Scenario, fault::How, network::Network};
 
@@ -31,6 +33,7 @@ impl World {
 
     pub(super) fn forget(&mut self, number: u32) {
         self.hosts.remove(&number);
+        self.network.forget(number);
         if let Some(rival) = &mut self.rival {
             rival.forgets(number);
         }
@@ -50,6 +53,9 @@ impl World {
         let next = self.expect(upload, self.now);
         if let Some(host) = self.hosts.get_mut(&next) {
             (host.lies, host.rides) = (lies, rides);
+        }
+        if lies {
+            self.liars.insert(next);
         }
         let forgets = self.now + Duration::from_secs(10);
         self.at(forgets, Event::Forget(number));
@@ -118,7 +124,7 @@ impl World {
             rides: false,
             pieces_sent: 0,
             marked: None,
-            ended: None,
+            progress: Progress::default(),
             measured: None,
             counted: Counts::default(),
         };
