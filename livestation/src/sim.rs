@@ -4,6 +4,7 @@
 mod compare;
 mod file;
 mod outcome;
+mod report;
 mod shipped;
 
 use std::{
@@ -32,6 +33,7 @@ pub(crate) struct Args {
 enum Command {
     Run(RunArgs),
     Compare(CompareArgs),
+    Report(ReportArgs),
     /// Name the scenarios there are
     List,
 }
@@ -44,6 +46,7 @@ Examples:
   livestation sim run kill-50 --seeds 20 --json kill-50.json
   livestation sim run scarce --set resource_index=0.8
   livestation sim run churn --overlay segments --set rival.segment=4s
+  livestation sim run kill-50 --overlay all --report kill-50.html
   livestation sim run my-swarm.toml
 
 A scenario is a TOML file; those that `sim list` names are in overlay/sim/scenarios, each of
@@ -72,6 +75,9 @@ struct RunArgs {
     /// Write what came of it here
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw it: a page of its own, for a browser or to print
+    #[arg(long, value_name = "FILE.html")]
+    report: Option<PathBuf>,
 }
 
 /// One, or all there are.
@@ -122,6 +128,22 @@ struct CompareArgs {
     after: PathBuf,
 }
 
+/// Draw results side by side
+#[derive(clap::Args, Debug)]
+#[command(after_help = "\
+Example:
+  livestation sim run churn --overlay all --json all.json
+  livestation sim run churn --peers 10000 --json large.json
+  livestation sim report all.json large.json --html churn.html")]
+struct ReportArgs {
+    /// What `sim run --json` wrote
+    #[arg(value_name = "FILE.json", required = true)]
+    results: Vec<PathBuf>,
+    /// Write the page here
+    #[arg(long, value_name = "FILE.html")]
+    html: PathBuf,
+}
+
 /// What a viewer takes up here: measured, 200 and 1,000 of them in their steady state.
 const BYTES_PER_VIEWER: u64 = 400 * 1024;
 
@@ -137,6 +159,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         }
         Command::Compare(args) => {
             say(&compare::table(&args.before, &args.after)?);
+            Ok(exit::DONE.into())
+        }
+        Command::Report(args) => {
+            let mut outcomes = Vec::new();
+            for path in &args.results {
+                outcomes.extend(outcome::read(path)?);
+            }
+            draw(&args.html, &outcomes)?;
             Ok(exit::DONE.into())
         }
         Command::Run(args) => simulate(args).await,
@@ -171,7 +201,15 @@ async fn simulate(args: RunArgs) -> anyhow::Result<ExitCode> {
         };
         wrote.with_context(|| format!("cannot write {}", path.display()))?;
     }
+    if let Some(path) = &args.report {
+        draw(path, &outcomes)?;
+    }
     Ok(exit::DONE.into())
+}
+
+fn draw(path: &Path, outcomes: &[Outcome]) -> anyhow::Result<()> {
+    std::fs::write(path, report::page(outcomes))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// What is to be simulated, and its name.

@@ -93,3 +93,67 @@ fn two_results_are_put_beside_each_other() -> anyhow::Result<()> {
     ensure!(!sim(&["compare", a, "none.json"])?.status.success());
     Ok(())
 }
+
+#[test]
+fn rivals_stand_beside_ours_in_one_file_and_on_one_page() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (json, html) = (
+        folder.path().join("all.json"),
+        folder.path().join("all.html"),
+    );
+    let (json_at, html_at) = (
+        json.to_str().context("a path")?,
+        html.to_str().context("a path")?,
+    );
+    let output = sim(&[
+        "run",
+        "steady",
+        "--peers",
+        "20",
+        "--overlay",
+        "all",
+        "--json",
+        json_at,
+        "--report",
+        html_at,
+    ])?;
+    ensure!(output.status.success(), "{output:?}");
+    let all: Value = serde_json::from_slice(&fs::read(&json)?)?;
+    let names: Vec<&str> = all
+        .as_array()
+        .context("a list")?
+        .iter()
+        .filter_map(|one| one["overlay"].as_str())
+        .collect();
+    let wanted = [
+        "ours",
+        "client-server",
+        "single-tree",
+        "splitstream",
+        "pull-mesh",
+        "segments",
+    ];
+    ensure!(names == wanted, "{names:?}");
+    // A server cuts nobody, and has no trees.
+    ensure!(all[1]["metrics"]["honest_cut"].is_null() && all[1]["metrics"]["depth_max"].is_null());
+    let page = fs::read_to_string(&html)?;
+    ensure!(wanted.iter().all(|name| page.contains(name)) && page.contains("<svg"));
+    for fetched in ["http:", "https:", "<script", "src=", "@import", "url("] {
+        ensure!(!page.contains(fetched), "the page wants {fetched}");
+    }
+    let again = folder.path().join("again.html");
+    let output = sim(&[
+        "report",
+        json_at,
+        "--html",
+        again.to_str().context("a path")?,
+    ])?;
+    ensure!(output.status.success(), "{output:?}");
+    ensure!(
+        fs::read_to_string(again)? == page,
+        "the file says all that is drawn"
+    );
+    let output = sim(&["run", "steady", "--overlay", "bittorrent"])?;
+    ensure!(output.status.code() == Some(2), "{output:?}");
+    Ok(())
+}

@@ -2,9 +2,7 @@
 
 use std::{collections::BTreeSet, fmt::Write as _, path::Path};
 
-use anyhow::Context;
-
-use super::outcome::{Outcome, median};
+use super::outcome::{self, Outcome, median};
 
 /// The table for people.
 ///
@@ -50,10 +48,14 @@ pub(super) fn table(before: &Path, after: &Path) -> anyhow::Result<String> {
 }
 
 fn read(path: &Path) -> anyhow::Result<Outcome> {
-    let name = path.display();
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
-    serde_json::from_slice(&bytes)
-        .with_context(|| format!("{name} is not what `sim run --json` writes"))
+    let mut all = outcome::read(path)?;
+    match (all.pop(), all.is_empty()) {
+        (Some(one), true) => Ok(one),
+        _ => anyhow::bail!(
+            "{}: one result, not those of several overlays",
+            path.display()
+        ),
+    }
 }
 
 /// With fewer seeds a spread says nothing.

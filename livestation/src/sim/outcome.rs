@@ -2,9 +2,10 @@
 //!
 //! The one rule: scripts rely on the fields; what a run does not define is null.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
-use ::sim::{Overlay, Report, Scenario};
+use ::sim::{Curves, Overlay, Report, Scenario};
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
 /// Figures by name; null is what the run does not define.
@@ -23,6 +24,9 @@ pub(super) struct Outcome {
     /// Medians over the runs.
     pub(super) metrics: Metrics,
     pub(super) runs: Vec<SeededRun>,
+    /// Of the run with the first seed; not of files of older versions.
+    #[serde(default)]
+    pub(super) curves: Option<Curves>,
 }
 
 /// One seed's.
@@ -31,6 +35,8 @@ pub(super) struct SeededRun {
     pub(super) seed: u64,
     trace_hash: String,
     events: u64,
+    #[serde(skip)]
+    curves: Option<Curves>,
     #[serde(flatten)]
     pub(super) metrics: Metrics,
 }
@@ -44,6 +50,7 @@ impl SeededRun {
             seed,
             trace_hash: report.trace_hash.clone(),
             events: report.events,
+            curves: Some(report.curves.clone()),
             metrics: metrics(report),
         }
     }
@@ -71,6 +78,7 @@ impl Outcome {
             wall_s: took.as_secs_f64(),
             trace_hash: hashes.collect::<Vec<_>>().join("-"),
             metrics: medians(&runs),
+            curves: runs.first().and_then(|run| run.curves.clone()),
             runs,
         }
     }
@@ -93,6 +101,28 @@ impl Outcome {
             self.wall_s,
         )
     }
+}
+
+/// The results in a file: one, or those of several overlays.
+///
+/// # Errors
+/// A file that is not what `sim run --json` writes.
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Outcome>> {
+    let name = path.display();
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {name}"))?;
+    let one_or_more: OneOrMore = serde_json::from_slice(&bytes)
+        .with_context(|| format!("{name} is not what `sim run --json` writes"))?;
+    Ok(match one_or_more {
+        OneOrMore::One(one) => vec![*one],
+        OneOrMore::More(all) => all,
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    One(Box<Outcome>),
+    More(Vec<Outcome>),
 }
 
 fn line(metrics: &Metrics) -> String {
@@ -118,6 +148,7 @@ fn line(metrics: &Metrics) -> String {
 fn metrics(report: &Report) -> Metrics {
     let measures = &report.measures;
     let fault = report.fault.as_ref();
+    let ours = |value| (report.overlay == Overlay::Ours).then_some(value);
     let mut metrics: Metrics = [
         ("saved_ratio", measures.saved_ratio),
         ("seeder_rate", measures.seeder_rate),
@@ -154,10 +185,7 @@ fn metrics(report: &Report) -> Metrics {
             Some(report.bad_generations_played as f64),
         ),
         ("bad_pieces_relayed", Some(report.bad_pieces_relayed as f64)),
-        (
-            "honest_cut",
-            (report.overlay == Overlay::Ours).then_some(report.honest_cut as f64),
-        ),
+        ("honest_cut", ours(report.honest_cut as f64)),
         ("bound_origin_rate", measures.bound_origin_rate),
         ("bound_rate", measures.bound_rate),
         ("survivors", fault.map(|fault| fault.survivors as f64)),
@@ -171,10 +199,11 @@ fn metrics(report: &Report) -> Metrics {
         ("viewers", Some(report.viewers as f64)),
         ("playing", Some(report.playing as f64)),
         ("stalls", Some(report.stalls as f64)),
-        ("upload_over_cap", Some(report.upload_over_cap)),
+        // A rival's lines carry what is offered and no more.
+        ("upload_over_cap", ours(report.upload_over_cap)),
         (
             "upload_second_over_cap",
-            Some(report.upload_second_over_cap),
+            ours(report.upload_second_over_cap),
         ),
         (
             "relayed_stripes_max",

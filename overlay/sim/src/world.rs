@@ -21,6 +21,7 @@ use crate::{
     scenario::FIRST_COMES,
 };
 
+mod curves;
 mod faults;
 mod host;
 mod links;
@@ -31,6 +32,7 @@ mod report;
 mod rival;
 mod viewers;
 
+pub use curves::Curves;
 use host::Host;
 use measure::Measure;
 pub use measure::Measures;
@@ -81,6 +83,8 @@ enum Event {
     Forget(u32),
     /// The warm-up is over.
     Measure,
+    /// Another second is to be drawn.
+    Second,
     /// A viewer has had time to begin.
     MeasureOf(u32),
     Strike(What),
@@ -119,6 +123,7 @@ struct World {
     hosts_ever: u32,
     measure: Measure,
     times: repair::Times,
+    drawn: curves::Drawn,
     /// Those who altered pieces, and whom well-meaning viewers cut that have left since.
     liars: BTreeSet<u32>,
     cut: BTreeSet<u32>,
@@ -208,6 +213,7 @@ impl World {
             hosts_ever: SEEDER + 1,
             measure: Measure::default(),
             times: repair::Times::default(),
+            drawn: curves::Drawn::default(),
             liars: BTreeSet::new(),
             cut: BTreeSet::new(),
             links: BTreeMap::new(),
@@ -305,7 +311,11 @@ impl World {
             Event::Traffic => self.tell_traffic(),
             Event::Leave(number) => self.leave(number),
             Event::Forget(number) => self.forget(number),
-            Event::Measure => self.measure_begins(),
+            Event::Measure => {
+                self.measure_begins();
+                self.draw_begins();
+            }
+            Event::Second => self.draw_second(),
             Event::MeasureOf(number) => self.measure_of(number),
             Event::Strike(what) => self.strike(what),
             Event::Watched => self.watched(),

@@ -18,6 +18,8 @@ use crate::{
 const SILENCE: Duration = Duration::from_secs(3);
 /// A session is closed by the tracker's service after so much silence.
 const SESSION_SILENCE: Duration = Duration::from_secs(25);
+/// Later than anybody asks for one that is gone.
+const FORGOTTEN: Duration = Duration::from_secs(35);
 /// Peers, seeders too, come back to a tracker within this, at random.
 const RETURN: Duration = Duration::from_secs(7);
 
@@ -29,6 +31,7 @@ impl World {
                 for number in self.choose(who) {
                     self.measure_leaves(number);
                     self.vanish(number, how);
+                    self.at(self.now + FORGOTTEN, Event::Forget(number));
                 }
             }
             What::TrackerDown(lasts) => {

@@ -1,6 +1,9 @@
 //! Where one peer stands.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use overlay_core::{Instant, Peer, peer::stats::Stats};
 
@@ -43,6 +46,8 @@ pub(super) struct Host {
     /// Where it stood when the last fault struck.
     pub(super) marked: Option<Stats>,
     pub(super) progress: Progress,
+    /// How long its picture stood by the last second that was drawn.
+    pub(super) stood: Option<Duration>,
     /// Where it stood when it was first measured.
     pub(super) measured: Option<Mark>,
     /// What it had when the warm-up was over.

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use overlay_core::{
-    Instant, StripeId,
+    Instant,
     peer::stats::{State, Stats},
     wire::ByteCounts,
 };
@@ -15,7 +15,6 @@ use overlay_core::{
 use super::{
     SEEDER, World,
     host::Host,
-    index,
     report::{ms, percentile, total},
 };
 
@@ -195,7 +194,11 @@ impl World {
         measures.repair_p95_ms = repair.at(0.95);
         measures.detect_p99_ms = self.times.detect.at(0.99);
         measures.orphan_p95_ms = orphan.at(0.95);
-        measures.depth_max = self.depth_max().map(f64::from);
+        measures.depth_max = self
+            .depths()
+            .len()
+            .checked_sub(1)
+            .map(|deepest| deepest as f64);
         measures
     }
 
@@ -205,45 +208,6 @@ impl World {
         let offered = all.offered * 8.0 / seconds.max(1e-9);
         let most = part(seeder + offered, viewers)?.min(seeder);
         Some(most / (1.0 + 1.5 / 16.0) / self.scenario.bitrate_bps as f64)
-    }
-
-    /// The longest way down from the seeder in any stripe.
-    fn depth_max(&self) -> Option<u32> {
-        let parents: Vec<(u32, Vec<(StripeId, u32)>)> = self
-            .hosts
-            .iter()
-            .filter(|(_, host)| host.is_alive())
-            .map(|(number, _)| {
-                let parents = self.stats(*number).parents;
-                let parents = parents
-                    .into_iter()
-                    .map(|(stripe, peer)| (stripe, index(peer)));
-                (*number, parents.collect())
-            })
-            .collect();
-        let of = |number: u32, stripe: StripeId| {
-            let at = parents
-                .binary_search_by_key(&number, |(number, _)| *number)
-                .ok()?;
-            let found = parents[at].1.iter().find(|(other, _)| *other == stripe)?;
-            Some(found.1)
-        };
-        let mut most = None;
-        for (number, list) in &parents {
-            for (stripe, _) in list {
-                let mut depth = 0;
-                let mut at = *number;
-                while let Some(parent) = of(at, *stripe).filter(|_| depth < 64) {
-                    depth += 1;
-                    at = parent;
-                }
-                // Who hangs on nobody has no depth.
-                if at == SEEDER {
-                    most = most.max(Some(depth));
-                }
-            }
-        }
-        most
     }
 }
 

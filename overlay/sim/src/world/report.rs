@@ -9,7 +9,7 @@ use overlay_core::{
 
 use crate::Overlay;
 
-use super::{Measures, SEEDER, World, host::Host, index};
+use super::{Curves, Measures, SEEDER, World, host::Host, index};
 
 /// After a fault, survivors are watched for so long.
 const WATCHED: Duration = Duration::from_secs(60);
@@ -65,6 +65,9 @@ pub struct Report {
     /// What was measured once the warm-up was over.
     #[serde(skip)]
     pub measures: Measures,
+    /// What can be drawn of it.
+    #[serde(skip)]
+    pub curves: Curves,
     /// Events handled.
     pub events: u64,
 }
@@ -171,6 +174,7 @@ impl World {
             honest_cut: self.honest_cut(&stats),
             fault: self.fault_report(),
             measures: self.measures(),
+            curves: self.curves(),
             events: self.events,
         }
     }
@@ -191,7 +195,7 @@ impl World {
         1.0 - stood.as_secs_f64() / passed.as_secs_f64().max(1e-9)
     }
 
-    fn over_cap(&self, number: u32, host: &Host) -> f64 {
+    pub(super) fn over_cap(&self, number: u32, host: &Host) -> f64 {
         let seconds = self.now.since(host.started).as_secs_f64();
         let allowed = host.upload_bps as f64 / 8.0 * seconds;
         self.network.sent(number) as f64 / allowed.max(1.0)

@@ -125,6 +125,7 @@ impl World {
             pieces_sent: 0,
             marked: None,
             progress: Progress::default(),
+            stood: None,
             measured: None,
             counted: Counts::default(),
         };
