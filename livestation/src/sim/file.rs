@@ -80,11 +80,14 @@ const SECTIONS: [(&str, &[&str]); 8] = [
             "resource_index",
         ],
     ),
-    ("network", &["rtt", "last_mile", "jitter", "loss", "burst"]),
+    (
+        "network",
+        &["rtt", "last_mile", "jitter", "loss", "burst", "nat"],
+    ),
     ("origin", &["upload_max"]),
     ("player", &["delay"]),
     ("run", &["warmup", "duration"]),
-    ("attack", &["polluters", "free_riders"]),
+    ("attack", &["polluters", "free_riders", "slow_drip"]),
     ("rival", &["delay", "segment"]),
 ];
 
@@ -171,6 +174,8 @@ struct Network {
     loss: Option<f64>,
     #[serde(default, deserialize_with = "burst")]
     burst: Option<f64>,
+    #[serde(default)]
+    nat: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -224,6 +229,8 @@ struct Ill {
     polluters: f64,
     #[serde(default, deserialize_with = "share")]
     free_riders: f64,
+    #[serde(default, deserialize_with = "share")]
+    slow_drip: f64,
 }
 
 #[derive(Default, Deserialize)]
@@ -300,11 +307,13 @@ impl File {
             jitter: self.network.jitter.unwrap_or(usual.jitter),
             loss: self.network.loss.unwrap_or(usual.loss),
             burst: self.network.burst.unwrap_or(usual.burst),
+            nat: self.network.nat,
             duration: warmup + self.run.duration,
             faults: faults.collect::<Result<_, _>>()?,
             attack: Attack {
                 polluters: self.attack.polluters,
                 free_riders: self.attack.free_riders,
+                slow_drip: self.attack.slow_drip,
             },
             rival: self.rival.config(generation)?,
             ..usual
@@ -522,6 +531,7 @@ last_mile = "10ms"
 jitter = "5ms"
 loss = 0.01
 burst = 3.0
+nat = true
 [origin]
 upload_max = "20Mbps"
 [player]
@@ -539,6 +549,7 @@ for = "3s"
 [attack]
 polluters = 0.1
 free_riders = 0.2
+slow_drip = 0.1
 [rival]
 delay = "12s"
 segment = "4s"
@@ -550,6 +561,8 @@ segment = "4s"
         assert_eq!(scenario.faults.len(), 2);
         assert_eq!(scenario.faults[1].at, Duration::from_secs(29));
         assert_eq!(scenario.attack.free_riders, 0.2);
+        assert_eq!(scenario.attack.slow_drip, 0.1);
+        assert!(scenario.nat);
         assert_eq!(scenario.rival.segment, Duration::from_secs(4));
         assert_eq!(scenario.rival.delay, Some(Duration::from_secs(12)));
     }

@@ -49,4 +49,6 @@ pub struct Attack {
     pub polluters: f64,
     /// Take children and send them nothing.
     pub free_riders: f64,
+    /// Send their children every third piece, as slowly as may still pass for life.
+    pub slow_drip: f64,
 }

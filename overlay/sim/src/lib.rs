@@ -8,6 +8,7 @@
 pub mod fault;
 mod histogram;
 mod light;
+mod nat;
 mod network;
 mod rivals;
 pub mod scenario;

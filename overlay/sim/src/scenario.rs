@@ -50,6 +50,8 @@ pub struct Scenario {
     pub loss: f64,
     /// Packets in a row that are lost, in the mean.
     pub burst: f64,
+    /// Viewers are behind NATs, and not every two of them reach each other.
+    pub nat: bool,
     /// How long it runs, arrivals included.
     pub duration: Duration,
     /// What goes wrong, in order of time.
@@ -190,6 +192,7 @@ impl Default for Scenario {
             jitter: Duration::ZERO,
             loss: 0.005,
             burst: 5.0,
+            nat: false,
             duration: Duration::from_secs(60),
             faults: Vec::new(),
             attack: Attack::default(),

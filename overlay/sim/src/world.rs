@@ -16,6 +16,7 @@ use overlay_core::{
 use crate::{
     Light, LightHeader, LightPiece, Scenario,
     fault::What,
+    nat::Nat,
     network::Network,
     rivals::{Said, Way, Why},
     scenario::FIRST_COMES,
@@ -118,6 +119,7 @@ struct World {
     pending: BTreeMap<u64, Event>,
     serial: u64,
     network: Network,
+    nat: Nat,
     hosts: BTreeMap<u32, Host>,
     /// The next to come has this number.
     hosts_ever: u32,
@@ -209,6 +211,7 @@ impl World {
             pending: BTreeMap::new(),
             serial: 0,
             network,
+            nat: Nat::new(scenario.nat, seed),
             hosts: BTreeMap::new(),
             hosts_ever: SEEDER + 1,
             measure: Measure::default(),
@@ -261,6 +264,11 @@ impl World {
         for number in faults::draw(attack.free_riders, uplinks.len(), &mut self.random) {
             if let Some(host) = self.hosts.get_mut(&number) {
                 host.rides = true;
+            }
+        }
+        for number in faults::draw(attack.slow_drip, uplinks.len(), &mut self.random) {
+            if let Some(host) = self.hosts.get_mut(&number) {
+                host.drips = true;
             }
         }
         self.at(zero + FIRST_PUBLISHED, Event::Publish(0));

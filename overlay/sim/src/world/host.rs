@@ -13,6 +13,8 @@ use super::{
 };
 use crate::Light;
 
+/// Of so many pieces one is sent by who lets them drip.
+const DRIPPED: u64 = 3;
 /// So many of them are a second.
 const SECOND: usize = 5;
 
@@ -42,6 +44,8 @@ pub(super) struct Host {
     pub(super) lies: bool,
     /// Takes children and sends them nothing.
     pub(super) rides: bool,
+    /// Sends few of the pieces it should.
+    pub(super) drips: bool,
     pub(super) pieces_sent: u64,
     /// Where it stood when the last fault struck.
     pub(super) marked: Option<Stats>,
@@ -55,6 +59,11 @@ pub(super) struct Host {
 }
 
 impl Host {
+    /// Whether it keeps back the piece that it should send next.
+    pub(super) fn withholds(&self) -> bool {
+        self.rides || self.drips && !self.pieces_sent.is_multiple_of(DRIPPED)
+    }
+
     pub(super) fn is_alive(&self) -> bool {
         self.life == Life::Alive
     }

@@ -80,6 +80,10 @@ impl World {
             self.feed(a, Input::LinkDown(peer_id(b)));
             return;
         }
+        if !self.nat.reaches(a, b) {
+            // Checks of pairs of addresses go on until somebody gives up.
+            return self.at(self.now + GIVES_UP, Event::GiveUp(a, b));
+        }
         if !self.links.contains_key(&pair(a, b)) {
             self.links.insert(pair(a, b), self.serial);
             self.note(2, a, u64::from(b));
@@ -109,8 +113,8 @@ impl World {
             } else if piece.piece.forged {
                 self.bad_relayed += 1;
             }
-            let rides = host.rides;
-            if rides || !self.has_room(from, to, len) {
+            let withholds = host.withholds();
+            if withholds || !self.has_room(from, to, len) {
                 return self.tell_buffered(from, to);
             }
         }

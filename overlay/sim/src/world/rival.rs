@@ -160,6 +160,9 @@ impl World {
     }
 
     fn say(&mut self, viewers: &mut Viewers, way: Way, mut said: Said, bound: Duration) {
+        if !self.nat.reaches(way.from, way.to) {
+            return;
+        }
         let len = said.wire_len();
         let mut how = Delivery::Ahead;
         self.note(1, way.from, u64::from(way.to) << 32 | len as u64);
@@ -169,14 +172,13 @@ impl World {
         if let Said::Part(part) = &mut said {
             how = Delivery::Reliable;
             let waits = self.network.backlog(self.now, way.from) > bound;
-            let Some(host) = self
-                .hosts
-                .get_mut(&way.from)
-                .filter(|host| !host.rides && !waits)
-            else {
+            let Some(host) = self.hosts.get_mut(&way.from) else {
                 return;
             };
             host.pieces_sent += 1;
+            if host.withholds() || waits {
+                return;
+            }
             if host.lies && host.pieces_sent.is_multiple_of(ALTERED) {
                 part.forged = true;
             } else if part.forged {

@@ -45,16 +45,17 @@ impl World {
         let Some(host) = self.hosts.get(&number).filter(|host| host.is_alive()) else {
             return;
         };
-        let (upload, lies, rides) = (host.upload_bps, host.lies, host.rides);
+        let upload = host.upload_bps;
+        let means = (host.lies, host.rides, host.drips);
         self.note(5, number, 0);
         self.measure_leaves(number);
         self.vanish(number, How::Killed);
         add_line(&mut self.network, &self.scenario, upload);
         let next = self.expect(upload, self.now);
         if let Some(host) = self.hosts.get_mut(&next) {
-            (host.lies, host.rides) = (lies, rides);
+            (host.lies, host.rides, host.drips) = means;
         }
-        if lies {
+        if means.0 {
             self.liars.insert(next);
         }
         let forgets = self.now + Duration::from_secs(10);
@@ -122,6 +123,7 @@ impl World {
             second_max: 0,
             lies: false,
             rides: false,
+            drips: false,
             pieces_sent: 0,
             marked: None,
             progress: Progress::default(),
