@@ -18,4 +18,4 @@ pub use fault::{Attack, Fault, How, What, Who};
 pub use light::{Light, LightHeader, LightPiece};
 pub use rivals::Overlay;
 pub use scenario::{Coming, RivalConfig, Scenario, Sessions};
-pub use world::{Curves, FaultReport, Measures, Report, run};
+pub use world::{Curves, FaultReport, Findings, Measures, Report, run};

@@ -62,6 +62,8 @@ pub struct Scenario {
     pub overstated: f64,
     /// which is this share of what they offer. Of the others it is twice that.
     pub carries: f64,
+    /// After every event what must hold is looked at; for small swarms of ours.
+    pub check: bool,
     /// Who carries the broadcast,
     pub overlay: Overlay,
     /// and how, if it is not us.
@@ -198,6 +200,7 @@ impl Default for Scenario {
             attack: Attack::default(),
             overstated: 0.0,
             carries: 1.0,
+            check: false,
             overlay: Overlay::default(),
             rival: RivalConfig::default(),
         }

@@ -22,6 +22,7 @@ use crate::{
     scenario::FIRST_COMES,
 };
 
+mod check;
 mod curves;
 mod faults;
 mod host;
@@ -33,6 +34,7 @@ mod report;
 mod rival;
 mod viewers;
 
+pub use check::Findings;
 pub use curves::Curves;
 use host::Host;
 use measure::Measure;
@@ -61,6 +63,9 @@ pub fn run(scenario: &Scenario, seed: u64) -> Report {
         world.now = next.at;
         world.events += 1;
         world.on_event(next.serial);
+        if world.scenario.check {
+            world.look_after();
+        }
     }
     world.report()
 }
@@ -126,6 +131,7 @@ struct World {
     measure: Measure,
     times: repair::Times,
     drawn: curves::Drawn,
+    check: check::Check,
     /// Those who altered pieces, and whom well-meaning viewers cut that have left since.
     liars: BTreeSet<u32>,
     cut: BTreeSet<u32>,
@@ -217,6 +223,7 @@ impl World {
             measure: Measure::default(),
             times: repair::Times::default(),
             drawn: curves::Drawn::default(),
+            check: check::Check::default(),
             liars: BTreeSet::new(),
             cut: BTreeSet::new(),
             links: BTreeMap::new(),

@@ -18,7 +18,7 @@ use crate::{
 /// 241 ms at a round trip of 80 ms, for connectivity checks, DTLS and SCTP).
 const HANDSHAKE_ROUND_TRIPS: u32 = 3;
 /// What a link holds unsent and unacknowledged.
-const SEND_BUFFER: usize = 384 * 1024;
+pub(super) const SEND_BUFFER: usize = 384 * 1024;
 /// A link that is not up by then is given up.
 const GIVES_UP: Duration = Duration::from_secs(5);
 /// What two ends say before they can talk; what it says really is of no matter here.

@@ -9,7 +9,7 @@ use overlay_core::{
 
 use crate::Overlay;
 
-use super::{Curves, Measures, SEEDER, World, host::Host, index};
+use super::{Curves, Findings, Measures, SEEDER, World, host::Host, index};
 
 /// After a fault, survivors are watched for so long.
 const WATCHED: Duration = Duration::from_secs(60);
@@ -68,6 +68,9 @@ pub struct Report {
     /// What can be drawn of it.
     #[serde(skip)]
     pub curves: Curves,
+    /// What was found wrong, if it was looked for.
+    #[serde(skip)]
+    pub findings: Option<Findings>,
     /// Events handled.
     pub events: u64,
 }
@@ -175,6 +178,7 @@ impl World {
             fault: self.fault_report(),
             measures: self.measures(),
             curves: self.curves(),
+            findings: self.findings(),
             events: self.events,
         }
     }
