@@ -223,7 +223,8 @@ fn scenario(args: &RunArgs) -> Result<(String, Scenario), String> {
         None => from_file(Path::new(&args.scenario))?,
     };
     let (_, scenario) = file::read(&text, &set).map_err(|wrong| format!("{name}: {wrong}"))?;
-    let wants = scenario.peers as u64 * BYTES_PER_VIEWER * u64::from(at_once(args.seeds));
+    let there = scenario.peers as f64 * (1.0 + scenario.attack.sybils);
+    let wants = there as u64 * BYTES_PER_VIEWER * u64::from(at_once(args.seeds));
     match available_memory() {
         Some(there) if wants > there => Err(format!(
             "{name}: {} viewers want some {} MiB, and {} are free; fewer --peers or --seeds",

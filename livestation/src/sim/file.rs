@@ -87,7 +87,10 @@ const SECTIONS: [(&str, &[&str]); 8] = [
     ("origin", &["upload_max"]),
     ("player", &["delay"]),
     ("run", &["warmup", "duration"]),
-    ("attack", &["polluters", "free_riders", "slow_drip"]),
+    (
+        "attack",
+        &["polluters", "free_riders", "slow_drip", "sybils"],
+    ),
     ("rival", &["delay", "segment"]),
 ];
 
@@ -231,6 +234,8 @@ struct Ill {
     free_riders: f64,
     #[serde(default, deserialize_with = "share")]
     slow_drip: f64,
+    #[serde(default, deserialize_with = "ratio")]
+    sybils: f64,
 }
 
 #[derive(Default, Deserialize)]
@@ -314,6 +319,7 @@ impl File {
                 polluters: self.attack.polluters,
                 free_riders: self.attack.free_riders,
                 slow_drip: self.attack.slow_drip,
+                sybils: self.attack.sybils,
             },
             rival: self.rival.config(generation)?,
             ..usual
@@ -419,6 +425,15 @@ fn share<'d, D: Deserializer<'d>>(from: D) -> Result<f64, D::Error> {
         false => Err(D::Error::custom(format!(
             "a share is between 0 and 1, not {share}"
         ))),
+    }
+}
+
+/// So many to each of the others.
+fn ratio<'d, D: Deserializer<'d>>(from: D) -> Result<f64, D::Error> {
+    let ratio = f64::deserialize(from)?;
+    match (0.0..=20.0).contains(&ratio) {
+        true => Ok(ratio),
+        false => Err(D::Error::custom("so many to one viewer, 0 to 20")),
     }
 }
 
@@ -550,6 +565,7 @@ for = "3s"
 polluters = 0.1
 free_riders = 0.2
 slow_drip = 0.1
+sybils = 4
 [rival]
 delay = "12s"
 segment = "4s"
@@ -562,6 +578,7 @@ segment = "4s"
         assert_eq!(scenario.faults[1].at, Duration::from_secs(29));
         assert_eq!(scenario.attack.free_riders, 0.2);
         assert_eq!(scenario.attack.slow_drip, 0.1);
+        assert_eq!(scenario.attack.sybils, 4.0);
         assert!(scenario.nat);
         assert_eq!(scenario.rival.segment, Duration::from_secs(4));
         assert_eq!(scenario.rival.delay, Some(Duration::from_secs(12)));

@@ -42,7 +42,7 @@ pub enum How {
     Stopped,
 }
 
-/// Shares of the viewers that do not keep to the rules.
+/// Viewers that do not keep to the rules.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Attack {
     /// Alter every tenth piece they send.
@@ -51,4 +51,7 @@ pub struct Attack {
     pub free_riders: f64,
     /// Send their children every third piece, as slowly as may still pass for life.
     pub slow_drip: f64,
+    /// So many false viewers for each of the others come with them, offer much, take children
+    /// and send them nothing. What becomes of them is not measured.
+    pub sybils: f64,
 }

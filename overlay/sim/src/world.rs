@@ -261,6 +261,7 @@ impl World {
         for (upload, after) in uplinks.iter().zip(times) {
             self.expect(*upload, zero + FIRST_COMES + after);
         }
+        self.expect_sybils(uplinks.len());
         let attack = self.scenario.attack;
         for number in faults::draw(attack.polluters, uplinks.len(), &mut self.random) {
             if let Some(host) = self.hosts.get_mut(&number) {

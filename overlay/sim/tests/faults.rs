@@ -289,3 +289,19 @@ fn viewers_behind_nats_watch_like_others() {
         assert!(minute.continuity >= 0.90, "seed {seed}: {report:?}");
     }
 }
+
+/// Four false viewers to each of a dozen, who offer much, ask for everything and give nothing:
+/// the seeder's three stream rates and what the dozen offers cannot serve sixty, and who is let
+/// in first is a matter of luck. What is played is what was sent, and nobody honest is cut.
+#[test]
+fn four_sybils_to_each_viewer_cost_pictures_and_not_truth() {
+    let scenario = attacked(Attack {
+        sybils: 4.0,
+        ..Attack::default()
+    });
+    for (seed, report) in of_each(&scenario).take(2) {
+        assert_eq!(report.viewers, 12, "seed {seed}: {report:?}");
+        assert_eq!(report.bad_generations_played, 0, "seed {seed}: {report:?}");
+        assert_eq!(report.honest_cut, 0, "seed {seed}: {report:?}");
+    }
+}

@@ -64,7 +64,7 @@ impl World {
 
     fn choose(&mut self, who: Who) -> Vec<u32> {
         let mut viewers = self.alive();
-        viewers.retain(|number| *number != SEEDER);
+        viewers.retain(|number| *number != SEEDER && !self.is_sybil(*number));
         let count = match who {
             Who::Share(share) => (viewers.len() as f64 * share).round() as usize,
             Who::Interior(count) => {

@@ -44,6 +44,8 @@ pub(super) struct Host {
     pub(super) lies: bool,
     /// Takes children and sends them nothing.
     pub(super) rides: bool,
+    /// Only pretends to watch.
+    pub(super) sybil: bool,
     /// Sends few of the pieces it should.
     pub(super) drips: bool,
     pub(super) pieces_sent: u64,

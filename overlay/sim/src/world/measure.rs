@@ -171,9 +171,9 @@ impl World {
             return Measures::default();
         };
         let mut all = self.measure.past.clone();
-        for (number, host) in &self.hosts {
-            if *number != SEEDER && host.is_alive() {
-                all.add(self.now, since, (host, &self.stats(*number)));
+        for number in self.viewers_there() {
+            if let Some(host) = self.hosts.get(&number) {
+                all.add(self.now, since, (host, &self.stats(number)));
             }
         }
         let span = self.now.since(since).as_secs_f64();

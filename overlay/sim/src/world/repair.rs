@@ -100,7 +100,11 @@ impl World {
             return;
         };
         let published = FIRST_PUBLISHED + self.scenario.generation * part.sequence as u32;
-        let Some(host) = self.hosts.get_mut(&number).filter(|host| host.is_alive()) else {
+        let Some(host) = self
+            .hosts
+            .get_mut(&number)
+            .filter(|host| host.is_alive() && !host.sybil)
+        else {
             return;
         };
         let parts = host.progress.parts.entry(part.sequence).or_default();
@@ -150,7 +154,7 @@ impl World {
             let stripe = stripe.index() as u8;
             for child in children {
                 let host = self.hosts.get_mut(&index(child));
-                let Some(host) = host.filter(|host| host.is_alive()) else {
+                let Some(host) = host.filter(|host| host.is_alive() && !host.sybil) else {
                     continue;
                 };
                 let last = host.progress.pushed.get(&stripe);

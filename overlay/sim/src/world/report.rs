@@ -102,12 +102,16 @@ pub(super) struct Minute {
 }
 
 impl World {
+    pub(super) fn is_sybil(&self, number: u32) -> bool {
+        self.hosts.get(&number).is_some_and(|host| host.sybil)
+    }
+
     /// Who watches now.
     pub(super) fn viewers_there(&self) -> Vec<u32> {
         let there = self
             .hosts
             .iter()
-            .filter(|(number, host)| **number != SEEDER && host.is_alive());
+            .filter(|(number, host)| **number != SEEDER && host.is_alive() && !host.sybil);
         there.map(|(number, _)| *number).collect()
     }
 
@@ -115,7 +119,7 @@ impl World {
         let alive: Vec<(u32, &Host)> = self
             .hosts
             .iter()
-            .filter(|(number, host)| **number != SEEDER && host.is_alive())
+            .filter(|(number, host)| **number != SEEDER && host.is_alive() && !host.sybil)
             .map(|(number, host)| (*number, host))
             .collect();
         let honest: Vec<(u32, &Host)> = alive

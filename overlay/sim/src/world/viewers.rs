@@ -19,7 +19,10 @@ use super::{
     repair::Progress,
     role,
 };
-use crate::{Light, Overlay, Scenario, fault::How, network::Network};
+use crate::{Light, Overlay, Scenario, fault::How, network::Network, scenario::FIRST_COMES};
+
+/// What a Sybil says that it offers: as much as anybody may.
+const SYBIL_BPS: u64 = 15_000_000;
 
 impl World {
     /// A viewer is to come.
@@ -36,6 +39,19 @@ impl World {
         self.network.forget(number);
         if let Some(rival) = &mut self.rival {
             rival.forgets(number);
+        }
+    }
+
+    /// Sybils are to come with the others.
+    pub(super) fn expect_sybils(&mut self, honest: usize) {
+        let count = (self.scenario.attack.sybils * honest as f64).round() as u32;
+        for at in 0..count {
+            add_line(&mut self.network, &self.scenario, SYBIL_BPS);
+            let after = FIRST_COMES + self.scenario.arrivals * at / count;
+            let number = self.expect(SYBIL_BPS, Instant::default() + after);
+            if let Some(host) = self.hosts.get_mut(&number) {
+                (host.sybil, host.rides) = (true, true);
+            }
         }
     }
 
@@ -70,7 +86,7 @@ impl World {
         self.rival_arrives(number);
         if number == SEEDER {
             self.feed(number, Input::Epoch(1));
-        } else {
+        } else if !self.is_sybil(number) {
             self.at(self.now + measure::BEGINS, Event::MeasureOf(number));
             let stay = self.scenario.session(&mut self.random);
             if let Some(stay) = stay {
@@ -124,6 +140,7 @@ impl World {
             lies: false,
             rides: false,
             drips: false,
+            sybil: false,
             pieces_sent: 0,
             marked: None,
             progress: Progress::default(),
