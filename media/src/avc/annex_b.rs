@@ -26,6 +26,11 @@ const IDR: u8 = 5;
 const SPS: u8 = 7;
 const PPS: u8 = 8;
 const DELIMITER: u8 = 9;
+/// Parameter sets of a kind that an access unit may bring; encoders send one.
+const MAX_SETS: usize = 32;
+/// Their length, emulation prevention counted; with every list there may be (H.264, 7.3.2.1.1)
+/// a set has less than 1 KiB.
+const MAX_SET_LEN: usize = 4096;
 
 impl AccessUnit {
     /// Takes an access unit apart. What stands before the first start code is left out.
@@ -37,8 +42,8 @@ impl AccessUnit {
         for nal in nal_units(unit) {
             let kind = nal[0] & 0x1f;
             match kind {
-                SPS => read.sps.push(Bytes::copy_from_slice(nal)),
-                PPS => read.pps.push(Bytes::copy_from_slice(nal)),
+                SPS => keep(&mut read.sps, nal),
+                PPS => keep(&mut read.pps, nal),
                 DELIMITER => {}
                 _ => {
                     read.keyframe |= kind == IDR;
@@ -50,6 +55,13 @@ impl AccessUnit {
         }
         read.bytes = bytes.freeze();
         read
+    }
+}
+
+/// Takes a parameter set in, unless it is none that anybody sends.
+fn keep(sets: &mut Vec<Bytes>, nal: &[u8]) {
+    if sets.len() < MAX_SETS && nal.len() <= MAX_SET_LEN {
+        sets.push(Bytes::copy_from_slice(nal));
     }
 }
 

@@ -115,7 +115,10 @@ impl Connection {
         let mut heard = Instant::now();
         let mut flushed = false;
         loop {
+            let carried = Instant::now();
             let done = self.carry(publication).await?;
+            // While we waited for an encoder the broadcaster was not idle.
+            heard += carried.elapsed();
             self.send_output().await?;
             if done {
                 return Ok(());
@@ -126,6 +129,7 @@ impl Connection {
                 orphaned = publication.orphaned() => {
                 orphaned?;
                 publication.inherit().await?;
+                heard = Instant::now();
             }
                 () = sleep_until(heard + FLUSH_AFTER), if !flushed => {
                     publication.flush().await?;

@@ -107,9 +107,7 @@ impl Refusal {
     /// What accounts' answer means.
     pub(crate) fn from_accounts(status: &Status) -> Self {
         match status.code() {
-            Code::Unauthenticated | Code::PermissionDenied | Code::NotFound => {
-                Self::WrongKey(status.message().to_owned())
-            }
+            Code::Unauthenticated | Code::NotFound => Self::WrongKey(status.message().to_owned()),
             _ => Self::Away("the account service"),
         }
     }

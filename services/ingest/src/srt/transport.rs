@@ -122,13 +122,18 @@ impl Transport {
                 _ => SHORTEST,
             };
             let due = due.max(Instant::now() + pause);
+            // After a goodbye silence means nothing, however long the rest takes.
+            let wake = match self.shut_down {
+                true => due,
+                false => due.min(silent_at),
+            };
             tokio::select! {
                 count = self.inbox.recv_many(&mut self.batch, BATCH) => {
                     if count == 0 || !self.take_all().await {
                         return End::Gone;
                     }
                 }
-                () = sleep_until(due.min(silent_at).into()) => {
+                () = sleep_until(wake.into()) => {
                     if !self.shut_down && Instant::now() >= silent_at {
                         return End::Gone;
                     }

@@ -180,8 +180,8 @@ async fn who_was_accepted_and_sends_no_media_is_told_that_it_is_over() -> Result
     };
     let stage = with(limits, Options::default()).await?;
     let mut caller = Caller::connect(stage.srt).await?;
-    assert_eq!(caller.call(KEY).await?, Answer::Accepted);
     let started = Instant::now();
+    assert_eq!(caller.call(KEY).await?, Answer::Accepted);
     // Media that are none, and packets that senders have no business with.
     for sequence in 0..20 {
         caller.send(sequence, &[0x47; 1316]).await?;
