@@ -117,7 +117,10 @@ export class Browser {
   }
 
   async stop() {
+    const ended = new Promise((done) => this.child.on('exit', done));
     await this.call('Browser.close', {}, null).catch(() => {});
     this.child.kill();
+    // Until then it writes to its profile.
+    await ended;
   }
 }

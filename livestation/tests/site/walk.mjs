@@ -5,7 +5,7 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Browser } from './browser.mjs';
@@ -15,6 +15,7 @@ const PASSWORD = 'a long enough sentence';
 const EMAIL = 'ann@mail.example';
 const folder = mkdtempSync(join(tmpdir(), 'livestation-walk-'));
 const data = join(folder, 'data');
+if (pictures) mkdirSync(pictures, { recursive: true });
 const children = [];
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 
