@@ -248,12 +248,13 @@ pub(super) async fn create_key(
     body: web::Bytes,
 ) -> Result<HttpResponse, Refusal> {
     let channel = channel(&caller, &accounts, (&name, Scope::Keys)).await?;
-    let new = match body.is_empty() {
-        true => NewKey::default(),
+    let new: Option<NewKey> = match body.is_empty() {
+        true => None,
         false => serde_json::from_slice(&body).map_err(|error| {
             Refusal::new(StatusCode::BAD_REQUEST, "bad_json", error.to_string())
         })?,
     };
+    let new = new.unwrap_or_default();
     let (key, secret) = accounts.create_named_key(&channel, &new.name).await?;
     Ok(HttpResponse::Created()
         .insert_header((header::CACHE_CONTROL, "no-store"))

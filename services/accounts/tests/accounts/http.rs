@@ -99,6 +99,11 @@ async fn channels_and_keys_are_administered_with_a_token_only(place: Place) -> a
     let (_, listed) = service.administer(Method::GET, keys, None).await?;
     assert!(listed["keys"][0]["last_used_at"].is_i64());
     assert!(!listed.to_string().contains(secret));
+    // A name is not needed, nor is a body.
+    for body in [json!(null), json!({}), json!({"name": "laptop"})] {
+        let (status, _) = service.administer(Method::POST, keys, Some(body)).await?;
+        assert_eq!(status, StatusCode::CREATED);
+    }
 
     let one = format!("{keys}/{}", made["id"]);
     let (status, _) = service.administer(Method::DELETE, &one, None).await?;
