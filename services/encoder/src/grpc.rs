@@ -122,10 +122,13 @@ impl Session {
         }
     }
 
-    /// The channel has another session, or has refused a fragment.
+    /// The channel has another session, has refused a fragment, or stops before we do.
     fn on_refused(&mut self) {
-        let verdict = self.ended.try_recv();
-        let refused = verdict.unwrap_or(Error::BadRequest("fragment refused"));
+        let unsaid = match self.shutdown.is_cancelled() {
+            true => Error::Unavailable,
+            false => Error::BadRequest("fragment refused"),
+        };
+        let refused = self.ended.try_recv().unwrap_or(unsaid);
         let _ = self.replies.try_send(Err(refused.into()));
     }
 
