@@ -7,7 +7,7 @@ mod collector;
 #[path = "../tls/programs.rs"]
 mod programs;
 #[path = "../../../services/accounts/tests/accounts/server.rs"]
-#[allow(dead_code, reason = "this test uses a part")]
+#[expect(dead_code, reason = "this test uses a part")]
 mod server;
 mod station;
 mod viewer;

@@ -45,6 +45,25 @@ pub fn register<M: Metric + Clone + Default>(name: &str, help: &str) -> M {
     metric
 }
 
+/// One more of something, until it is dropped.
+#[derive(Debug)]
+pub struct Level(Gauge);
+
+impl Level {
+    /// Counts it from now on.
+    #[must_use]
+    pub fn begin(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Level {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
 /// All figures as OpenMetrics text.
 #[must_use]
 pub fn render() -> String {

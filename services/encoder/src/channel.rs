@@ -115,7 +115,7 @@ impl Channel {
     }
 
     pub(crate) async fn run(mut self) {
-        let _level = metrics::Level::channel();
+        let _level = metrics::channel();
         let shutdown = self.shared.shutdown.clone();
         let mut seeders = self.shared.seeders.clone();
         loop {

@@ -71,7 +71,7 @@ impl Feed {
     /// Runs until the channel's ring is closed and all of it given, or the seeder is away
     /// then; or until the seeder has a later epoch of the channel, of which it tells.
     pub(crate) async fn run(mut self, seeder: Remote, superseded: CancellationToken) {
-        let _level = metrics::Level::feed();
+        let _level = metrics::feed();
         let mut backoff = BACKOFF_MIN;
         let mut goodbyes = 0;
         loop {

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use boot::metrics::{self, Counter, Gauge};
+use boot::metrics::{self, Counter, Gauge, Level};
 
 static CHANNELS: LazyLock<Gauge> =
     LazyLock::new(|| metrics::register("encoder_channels", "Channels that are open"));
@@ -40,28 +40,12 @@ pub(crate) fn announce() {
     LazyLock::force(&DROPPED);
 }
 
-/// One more of something, until it is dropped.
-pub(crate) struct Level(&'static LazyLock<Gauge>);
-
-impl Level {
-    pub(crate) fn channel() -> Self {
-        Self::begin(&CHANNELS)
-    }
-
-    pub(crate) fn feed() -> Self {
-        Self::begin(&FEEDS)
-    }
-
-    fn begin(gauge: &'static LazyLock<Gauge>) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
+pub(crate) fn channel() -> Level {
+    Level::begin(&CHANNELS)
 }
 
-impl Drop for Level {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+pub(crate) fn feed() -> Level {
+    Level::begin(&FEEDS)
 }
 
 pub(crate) fn sealed() {

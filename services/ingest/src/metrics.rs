@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use boot::metrics::{self, Counter, Counters, Gauges};
+use boot::metrics::{self, Counter, Counters, Gauges, Level};
 use media::cmaf::Counts;
 
 use crate::refusal::Refusal;
@@ -51,20 +51,8 @@ pub(crate) fn announce() {
 }
 
 /// Counts a broadcaster until it is dropped.
-pub(crate) struct OnAir(Label);
-
-impl OnAir {
-    pub(crate) fn begin(protocol: &'static str) -> Self {
-        let labels = [("protocol", protocol)];
-        BROADCASTS.get_or_create(&labels).inc();
-        Self(labels)
-    }
-}
-
-impl Drop for OnAir {
-    fn drop(&mut self) {
-        BROADCASTS.get_or_create(&self.0).dec();
-    }
+pub(crate) fn on_air(protocol: &'static str) -> Level {
+    Level::begin(&BROADCASTS.get_or_create(&[("protocol", protocol)]))
 }
 
 pub(crate) fn refused(refusal: &Refusal) {

@@ -21,7 +21,7 @@ use tracing::Span;
 
 use crate::{
     encoders::{Encoders, Session},
-    metrics::{self, OnAir},
+    metrics,
     refusal::Refusal,
 };
 
@@ -42,7 +42,7 @@ pub(crate) struct Publication {
     losses: Losses,
     /// Ends with the first fragment.
     beginning: Option<Span>,
-    _on_air: OnAir,
+    _on_air: boot::metrics::Level,
 }
 
 /// Encoders that were lost.
@@ -78,7 +78,7 @@ impl Publication {
             broken: 0,
             losses: Losses::default(),
             beginning: None,
-            _on_air: OnAir::begin(protocol),
+            _on_air: metrics::on_air(protocol),
         })
     }
 

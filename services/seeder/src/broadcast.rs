@@ -17,10 +17,7 @@ use overlay_core::{Scheme as _, Signed, SignedEpoch};
 use stripe::{Body, ChannelId, EpochCertificate, Flags, SignedHeader};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    Error,
-    metrics::{self, Level},
-};
+use crate::{Error, metrics};
 
 /// Progressive readers of one channel.
 const MAX_READERS: usize = 256;
@@ -35,7 +32,7 @@ pub(crate) struct Broadcast {
     encoder: Mutex<Encoder>,
     /// Sent to HTTP readers and not yet told to the core.
     http: AtomicU64,
-    _level: Level,
+    _level: boot::metrics::Level,
 }
 
 /// The call that feeds the broadcast.
@@ -70,7 +67,7 @@ impl Broadcast {
             scheme: Signed::new(id, key),
             encoder: Mutex::default(),
             http: AtomicU64::new(0),
-            _level: Level::channel(),
+            _level: metrics::channel(),
         }
     }
 

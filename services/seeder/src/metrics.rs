@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use boot::metrics::{self, Counter, Gauge};
+use boot::metrics::{self, Counter, Gauge, Level};
 
 static CHANNELS: LazyLock<Gauge> =
     LazyLock::new(|| metrics::register("seeder_channels", "Channels that are seeded"));
@@ -26,28 +26,12 @@ pub(crate) fn announce() {
     LazyLock::force(&BYTES);
 }
 
-/// One more of something, until it is dropped.
-pub(crate) struct Level(&'static LazyLock<Gauge>);
-
-impl Level {
-    pub(crate) fn channel() -> Self {
-        Self::begin(&CHANNELS)
-    }
-
-    pub(crate) fn reader() -> Self {
-        Self::begin(&READERS)
-    }
-
-    fn begin(gauge: &'static LazyLock<Gauge>) -> Self {
-        gauge.inc();
-        Self(gauge)
-    }
+pub(crate) fn channel() -> Level {
+    Level::begin(&CHANNELS)
 }
 
-impl Drop for Level {
-    fn drop(&mut self) {
-        self.0.dec();
-    }
+pub(crate) fn reader() -> Level {
+    Level::begin(&READERS)
 }
 
 pub(crate) fn generation() {

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::metrics::Level;
+use crate::metrics;
 
 /// Readers of one address: a household's players, not all places of a channel.
 const MAX_PER_ADDRESS: usize = 16;
@@ -20,7 +20,7 @@ pub(crate) struct Readers(Arc<Mutex<HashMap<u128, usize>>>);
 pub(crate) struct Place {
     readers: Readers,
     key: Option<u128>,
-    _level: Level,
+    _level: boot::metrics::Level,
 }
 
 impl Readers {
@@ -40,7 +40,7 @@ impl Readers {
         Some(Place {
             readers: self.clone(),
             key,
-            _level: Level::reader(),
+            _level: metrics::reader(),
         })
     }
 

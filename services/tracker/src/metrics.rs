@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use boot::metrics::{self, Counter, Counters, Gauge, Gauges, RealGauges};
+use boot::metrics::{self, Counter, Counters, Gauge, Gauges, Level, RealGauges};
 use overlay_core::tracker::{Role, stats::Stats};
 
 type Label = [(&'static str, &'static str); 1];
@@ -83,24 +83,12 @@ pub(crate) fn overrun() {
 }
 
 /// Counts a session until it is dropped.
-pub(crate) struct Attending(Label);
-
-impl Attending {
-    pub(crate) fn begin(role: Role) -> Self {
-        let name = match role {
-            Role::Viewer => "viewer",
-            Role::Seeder => "seeder",
-        };
-        let labels = [("role", name)];
-        SESSIONS.get_or_create(&labels).inc();
-        Self(labels)
-    }
-}
-
-impl Drop for Attending {
-    fn drop(&mut self) {
-        SESSIONS.get_or_create(&self.0).dec();
-    }
+pub(crate) fn attending(role: Role) -> Level {
+    let name = match role {
+        Role::Viewer => "viewer",
+        Role::Seeder => "seeder",
+    };
+    Level::begin(&SESSIONS.get_or_create(&[("role", name)]))
 }
 
 /// What of a swarm's figures has been counted.

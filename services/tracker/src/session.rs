@@ -18,8 +18,7 @@ use prost::Message as _;
 use tokio::sync::mpsc;
 
 use crate::{
-    Error, Limits,
-    metrics::Attending,
+    Error, Limits, metrics,
     registry::Registry,
     swarm::{Closed, Opened, Outgoing, Said, Swarm},
 };
@@ -39,7 +38,7 @@ pub(crate) struct Session {
     joined: bool,
     /// None for a seeder, which has something to say to every viewer that comes.
     rate: Option<Rate>,
-    _attending: Attending,
+    _attending: boot::metrics::Level,
 }
 
 /// Which channel's swarm, and what one may there.
@@ -96,7 +95,7 @@ impl Session {
                     joined: false,
                     rate: (entry.grant.role == Role::Viewer)
                         .then(|| Rate::new(limits.messages_per_second, Instant::now())),
-                    _attending: Attending::begin(entry.grant.role),
+                    _attending: metrics::attending(entry.grant.role),
                 };
                 return Ok((session, queue));
             }
