@@ -10,6 +10,7 @@ mod histogram;
 mod light;
 mod nat;
 mod network;
+mod pairs;
 mod rivals;
 pub mod scenario;
 mod world;

@@ -1,13 +1,10 @@
 //! Latency, uplink queues and losses.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use overlay_core::{Instant, Random};
 
-use crate::Scenario;
+use crate::{Scenario, pairs::Pairs};
 
 /// Payload of a datagram (messages of ≤ 1,050 B fit one packet).
 const PACKET: usize = 1050;
@@ -43,7 +40,7 @@ pub(crate) struct Network {
     loss: Loss,
     seed: u64,
     lines: Vec<Line>,
-    ways: BTreeMap<(u32, u32), Way>,
+    ways: Pairs<Way>,
 }
 
 struct Line {
@@ -104,7 +101,7 @@ impl Network {
             loss: Loss::new(scenario.loss, scenario.burst),
             seed,
             lines: Vec::new(),
-            ways: BTreeMap::new(),
+            ways: Pairs::default(),
         }
     }
 
@@ -150,11 +147,11 @@ impl Network {
         let (wire, _) = Self::wire_len(len);
         let line = &mut self.lines[from as usize];
         line.sent += wire as u64;
-        if !self.ways.contains_key(&(from, to)) {
+        if !self.ways.contains((from, to)) {
             // Both or none, so that whoever knows one end finds the other.
-            self.ways.entry((to, from)).or_default();
+            self.ways.or_default((to, from));
         }
-        let way = self.ways.entry((from, to)).or_default();
+        let way = self.ways.or_default((from, to));
         let mut left = now;
         if how != Delivery::Ahead {
             let begin = line.busy_until.max(now);
@@ -195,7 +192,7 @@ impl Network {
 
     /// Bytes that wait on the way or before it.
     pub(crate) fn buffered(&mut self, now: Instant, way: (u32, u32)) -> usize {
-        let Some(way) = self.ways.get_mut(&way) else {
+        let Some(way) = self.ways.get_mut(way) else {
             return 0;
         };
         while way.unacknowledged.front().is_some_and(|(at, _)| *at <= now) {
@@ -207,7 +204,7 @@ impl Network {
     /// When the sender is to be told how much still waits: when all of it is through, or of
     /// much some. None if that is settled, or nothing waits.
     pub(crate) fn watch(&mut self, way: (u32, u32), much: bool) -> Option<Instant> {
-        let way = self.ways.get_mut(&way).filter(|way| !way.watched)?;
+        let way = self.ways.get_mut(way).filter(|way| !way.watched)?;
         let ends = (way.unacknowledged.front(), way.unacknowledged.back());
         let (at, _) = if much { ends.0 } else { ends.1 }?;
         way.watched = true;
@@ -216,19 +213,15 @@ impl Network {
 
     /// That time has come.
     pub(crate) fn watched(&mut self, way: (u32, u32)) {
-        if let Some(way) = self.ways.get_mut(&way) {
+        if let Some(way) = self.ways.get_mut(way) {
             way.watched = false;
         }
     }
 
     /// Somebody is gone for good. What it sent stays known.
     pub(crate) fn forget(&mut self, peer: u32) {
-        let from_it: Vec<(u32, u32)> = (self.ways.range((peer, 0)..=(peer, u32::MAX)))
-            .map(|(way, _)| *way)
-            .collect();
-        for (from, to) in from_it {
-            self.ways.remove(&(from, to));
-            self.ways.remove(&(to, from));
+        for (other, _) in self.ways.remove_from(peer) {
+            self.ways.remove((other, peer));
         }
     }
 
@@ -259,7 +252,7 @@ mod tests {
             network.send(now, way, 100, Delivery::Reliable, &mut random);
         }
         network.forget(0);
-        let left: Vec<(u32, u32)> = network.ways.keys().copied().collect();
+        let left: Vec<(u32, u32)> = network.ways.keys().collect();
         assert_eq!(left, [(2, 3), (3, 2)]);
         assert!(network.sent(0) > 0);
     }

@@ -1,8 +1,7 @@
 //! The event loop: everything that happens, in order of time.
 
 use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet},
     time::Duration,
 };
 
@@ -18,6 +17,7 @@ use crate::{
     fault::What,
     nat::Nat,
     network::Network,
+    pairs::Pairs,
     rivals::{Said, Way, Why},
     scenario::FIRST_COMES,
 };
@@ -29,6 +29,7 @@ mod host;
 mod links;
 mod measure;
 mod peers;
+mod queue;
 mod repair;
 mod report;
 mod rival;
@@ -36,9 +37,10 @@ mod viewers;
 
 pub use check::Findings;
 pub use curves::Curves;
-use host::Host;
+use host::Hosts;
 use measure::Measure;
 pub use measure::Measures;
+use queue::Queue;
 pub use report::{FaultReport, Report};
 
 /// Signalling to and from the tracker, one way.
@@ -55,14 +57,14 @@ const SEEDER: u32 = 0;
 pub fn run(scenario: &Scenario, seed: u64) -> Report {
     let mut world = World::new(scenario.clone(), seed);
     let end = Instant::default() + scenario.duration;
-    while let Some(Reverse(next)) = world.queue.pop() {
-        if next.at > end {
+    while let Some((at, event)) = world.queue.pop() {
+        if at > end {
             world.now = end;
             break;
         }
-        world.now = next.at;
+        world.now = at;
         world.events += 1;
-        world.on_event(next.serial);
+        world.on_event(event);
         if world.scenario.check {
             world.look_after();
         }
@@ -110,22 +112,14 @@ enum Event {
     Due(u64),
 }
 
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
-    at: Instant,
-    serial: u64,
-}
-
 struct World {
     scenario: Scenario,
     now: Instant,
     random: Random,
-    queue: BinaryHeap<Reverse<Entry>>,
-    pending: BTreeMap<u64, Event>,
-    serial: u64,
+    queue: Queue<Event>,
     network: Network,
     nat: Nat,
-    hosts: BTreeMap<u32, Host>,
+    hosts: Hosts,
     /// The next to come has this number.
     hosts_ever: u32,
     measure: Measure,
@@ -135,8 +129,8 @@ struct World {
     /// Those who altered pieces, and whom well-meaning viewers cut that have left since.
     liars: BTreeSet<u32>,
     cut: BTreeSet<u32>,
-    /// Open links; no two have the same number.
-    links: BTreeMap<(u32, u32), u64>,
+    /// Open links, each from both of its ends; no two have the same number.
+    links: Pairs<u64>,
     /// Who carries it instead of our peers.
     rival: Option<rival::Rivals>,
     tracker: Tracker,
@@ -186,10 +180,6 @@ fn tracker_config(seed: u64) -> tracker::Config {
     }
 }
 
-fn pair(a: u32, b: u32) -> (u32, u32) {
-    (a.min(b), a.max(b))
-}
-
 impl World {
     fn new(scenario: Scenario, seed: u64) -> Self {
         let mut random = Random::new(seed);
@@ -213,12 +203,10 @@ impl World {
         let mut world = Self {
             now: Instant::default(),
             random,
-            queue: BinaryHeap::new(),
-            pending: BTreeMap::new(),
-            serial: 0,
+            queue: Queue::default(),
             network,
             nat: Nat::new(scenario.nat, seed),
-            hosts: BTreeMap::new(),
+            hosts: Hosts::default(),
             hosts_ever: SEEDER + 1,
             measure: Measure::default(),
             times: repair::Times::default(),
@@ -226,7 +214,7 @@ impl World {
             check: check::Check::default(),
             liars: BTreeSet::new(),
             cut: BTreeSet::new(),
-            links: BTreeMap::new(),
+            links: Pairs::default(),
             rival,
             tracker: Tracker::new(Instant::default(), tracker_config(tracker_seed)),
             tracker_up: true,
@@ -288,18 +276,10 @@ impl World {
     }
 
     fn at(&mut self, at: Instant, event: Event) {
-        self.serial += 1;
-        self.pending.insert(self.serial, event);
-        self.queue.push(Reverse(Entry {
-            at: at.max(self.now),
-            serial: self.serial,
-        }));
+        self.queue.push(at.max(self.now), event);
     }
 
-    fn on_event(&mut self, serial: u64) {
-        let Some(event) = self.pending.remove(&serial) else {
-            return;
-        };
+    fn on_event(&mut self, event: Event) {
         match event {
             Event::Publish(sequence) => self.publish(sequence),
             Event::Arrive(number) => self.arrive(number),
@@ -336,7 +316,7 @@ impl World {
             Event::Strike(what) => self.strike(what),
             Event::Watched => self.watched(),
             Event::Silence(number, other, link) => {
-                if self.links.get(&pair(number, other)) == Some(&link) {
+                if self.links.get((number, other)) == Some(&link) {
                     self.silence(number, other);
                 }
             }

@@ -65,12 +65,7 @@ impl World {
     pub(super) fn look_after(&mut self) {
         let (mut parents, mut children) = (Parents::new(), BTreeSet::new());
         let mut plays = Vec::new();
-        for number in self
-            .hosts
-            .keys()
-            .copied()
-            .filter(|number| self.is_present(*number))
-        {
+        for number in self.hosts.keys().filter(|number| self.is_present(*number)) {
             let stats = self.stats(number);
             for (stripe, parent) in stats.parents {
                 parents.insert((number, stripe.index() as u8), index(parent));
@@ -164,7 +159,7 @@ impl World {
 
     fn limits(&mut self) {
         let now = self.now;
-        let links: Vec<(u32, u32)> = self.links.keys().copied().collect();
+        let links: Vec<(u32, u32)> = self.all_links().collect();
         for (a, b) in links {
             let fuller = self
                 .network

@@ -108,9 +108,9 @@ impl World {
         let there = self.hosts.iter().filter(|(_, host)| host.is_alive());
         let parents: Vec<(u32, Vec<(StripeId, u32)>)> = there
             .map(|(number, _)| {
-                let parents = self.stats(*number).parents.into_iter();
+                let parents = self.stats(number).parents.into_iter();
                 let parents = parents.map(|(stripe, peer)| (stripe, index(peer)));
-                (*number, parents.collect())
+                (number, parents.collect())
             })
             .collect();
         let of = |number: u32, stripe: StripeId| {

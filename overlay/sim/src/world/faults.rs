@@ -59,7 +59,7 @@ impl World {
 
     fn alive(&self) -> Vec<u32> {
         let alive = self.hosts.iter().filter(|(_, host)| host.is_alive());
-        alive.map(|(number, _)| *number).collect()
+        alive.map(|(number, _)| number).collect()
     }
 
     fn choose(&mut self, who: Who) -> Vec<u32> {
@@ -94,10 +94,12 @@ impl World {
         } else {
             self.at(self.now + SESSION_SILENCE, Event::SessionLost(number));
         }
-        let links = self.links.clone();
-        let ours = |(a, b): &(u32, u32)| *a == number || *b == number;
-        for ((a, b), link) in links.into_iter().filter(|(pair, _)| ours(pair)) {
-            let other = if a == number { b } else { a };
+        let links: Vec<(u32, u64)> = self
+            .links
+            .with(number)
+            .map(|(o, link)| (o, *link))
+            .collect();
+        for (other, link) in links {
             // No goodbye: the other end notices when the link's liveness runs out.
             self.at(self.now + SILENCE, Event::Silence(number, other, link));
         }
@@ -105,7 +107,7 @@ impl World {
 
     /// A link has been silent for so long that its transport gives it up.
     pub(super) fn silence(&mut self, number: u32, other: u32) {
-        if self.links.remove(&super::pair(number, other)).is_some() {
+        if self.unlink(number, other) {
             self.feed(other, Input::LinkDown(peer_id(number)));
         }
     }
@@ -149,12 +151,9 @@ impl World {
             host.life = Life::Alive;
             host.wakes = Instant::default();
         }
-        let links: Vec<(u32, u32)> = self.links.keys().copied().collect();
-        for (a, b) in links
-            .into_iter()
-            .filter(|(a, b)| *a == SEEDER || *b == SEEDER)
-        {
-            self.silence(SEEDER, a.max(b));
+        let others: Vec<u32> = self.links.with(SEEDER).map(|(other, _)| other).collect();
+        for other in others {
+            self.silence(SEEDER, other);
         }
         self.arrive(SEEDER);
         for (header, pieces) in std::mem::take(&mut self.kept) {
@@ -164,14 +163,10 @@ impl World {
 
     /// The links between those who are apart are lost.
     pub(super) fn apart(&mut self) {
-        let across: Vec<(u32, u32)> = self
-            .links
-            .keys()
-            .filter(|(a, b)| self.is_apart(*a, *b))
-            .copied()
-            .collect();
+        let links = self.all_links();
+        let across: Vec<(u32, u32)> = links.filter(|(a, b)| self.is_apart(*a, *b)).collect();
         for (a, b) in across {
-            self.links.remove(&(a, b));
+            self.unlink(a, b);
             self.feed(a, Input::LinkDown(peer_id(b)));
             self.feed(b, Input::LinkDown(peer_id(a)));
         }

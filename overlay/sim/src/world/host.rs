@@ -18,6 +18,54 @@ const DRIPPED: u64 = 3;
 /// So many of them are a second.
 const SECOND: usize = 5;
 
+/// All hosts by number, looked up at every event.
+#[derive(Default)]
+pub(super) struct Hosts {
+    hosts: Vec<Option<Box<Host>>>,
+}
+
+impl Hosts {
+    pub(super) fn get(&self, number: &u32) -> Option<&Host> {
+        self.hosts.get(*number as usize)?.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, number: &u32) -> Option<&mut Host> {
+        self.hosts.get_mut(*number as usize)?.as_deref_mut()
+    }
+
+    pub(super) fn insert(&mut self, number: u32, host: Host) {
+        let at = number as usize;
+        if self.hosts.len() <= at {
+            self.hosts.resize_with(at + 1, || None);
+        }
+        self.hosts[at] = Some(Box::new(host));
+    }
+
+    pub(super) fn remove(&mut self, number: u32) {
+        if let Some(host) = self.hosts.get_mut(number as usize) {
+            *host = None;
+        }
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Host)> {
+        let all = self.hosts.iter().enumerate();
+        all.filter_map(|(number, host)| Some((number as u32, host.as_deref()?)))
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (u32, &mut Host)> {
+        let all = self.hosts.iter_mut().enumerate();
+        all.filter_map(|(number, host)| Some((number as u32, host.as_deref_mut()?)))
+    }
+
+    pub(super) fn values(&self) -> impl Iterator<Item = &Host> {
+        self.iter().map(|(_, host)| host)
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = u32> {
+        self.iter().map(|(number, _)| number)
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Life {
     /// Not come yet.

@@ -8,7 +8,7 @@ use overlay_core::{
     wire::{Channel, Message},
 };
 
-use super::{Event, TRACKER_LATENCY, World, host::Host, index, pair, peer_id};
+use super::{Event, TRACKER_LATENCY, World, host::Host, index, peer_id};
 use crate::{
     Light,
     network::{Delivery, Network},
@@ -69,7 +69,7 @@ impl World {
     }
 
     pub(super) fn give_up(&mut self, a: u32, b: u32) {
-        if !self.links.contains_key(&pair(a, b)) {
+        if !self.links.contains((a, b)) {
             self.feed(a, Input::LinkDown(peer_id(b)));
         }
     }
@@ -84,16 +84,29 @@ impl World {
             // Checks of pairs of addresses go on until somebody gives up.
             return self.at(self.now + GIVES_UP, Event::GiveUp(a, b));
         }
-        if !self.links.contains_key(&pair(a, b)) {
-            self.links.insert(pair(a, b), self.serial);
+        if !self.links.contains((a, b)) {
+            let link = self.queue.planned();
+            self.links.insert((a, b), link);
+            self.links.insert((b, a), link);
             self.note(2, a, u64::from(b));
             self.feed(a, Input::LinkUp(peer_id(b)));
             self.feed(b, Input::LinkUp(peer_id(a)));
         }
     }
 
+    /// Every open link, once.
+    pub(super) fn all_links(&self) -> impl Iterator<Item = (u32, u32)> {
+        self.links.keys().filter(|(a, b)| a < b)
+    }
+
+    /// Takes a link away; whether there was one.
+    pub(super) fn unlink(&mut self, a: u32, b: u32) -> bool {
+        self.links.remove((b, a));
+        self.links.remove((a, b)).is_some()
+    }
+
     pub(super) fn send(&mut self, from: u32, to: u32, mut message: Message<Light>) {
-        if !self.links.contains_key(&pair(from, to)) {
+        if !self.links.contains((from, to)) {
             return;
         }
         let len = message.wire_len();
@@ -190,7 +203,7 @@ impl World {
     pub(super) fn tell_traffic(&mut self) {
         self.beats += 1;
         if self.beats.is_multiple_of(KEEPALIVE) {
-            let links: Vec<(u32, u32)> = self.links.keys().copied().collect();
+            let links: Vec<(u32, u32)> = self.all_links().collect();
             for (a, b) in links {
                 let both = self.is_present(a) && self.is_present(b) && !self.is_apart(a, b);
                 let heard = if both { CHECK } else { 0 };
@@ -198,7 +211,7 @@ impl World {
                 self.count(b, a, CHECK, heard);
             }
         }
-        let numbers: Vec<u32> = self.hosts.keys().copied().collect();
+        let numbers: Vec<u32> = self.hosts.keys().collect();
         for number in numbers {
             let Some(host) = self.hosts.get_mut(&number) else {
                 continue;

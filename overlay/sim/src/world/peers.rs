@@ -8,7 +8,7 @@ use overlay_core::{
 };
 use stripe::Flags;
 
-use super::{Event, SEEDER, TRACKER_LATENCY, WALL_AT_ZERO_US, World, index, pair, peer_id};
+use super::{Event, SEEDER, TRACKER_LATENCY, WALL_AT_ZERO_US, World, index, peer_id};
 use crate::{Light, LightHeader, LightPiece};
 
 /// Generations that an encoder keeps for a seeder.
@@ -103,7 +103,7 @@ impl World {
             Output::Connect(peer) => self.connect(number, index(peer)),
             Output::Disconnect(peer) => {
                 let other = index(peer);
-                if self.links.remove(&pair(number, other)).is_some() {
+                if self.unlink(number, other) {
                     let at = self.now + self.network.latency(number, other);
                     self.at(at, Event::ToPeer(other, Input::LinkDown(peer_id(number))));
                 }

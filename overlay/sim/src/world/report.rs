@@ -111,16 +111,15 @@ impl World {
         let there = self
             .hosts
             .iter()
-            .filter(|(number, host)| **number != SEEDER && host.is_alive() && !host.sybil);
-        there.map(|(number, _)| *number).collect()
+            .filter(|(number, host)| *number != SEEDER && host.is_alive() && !host.sybil);
+        there.map(|(number, _)| number).collect()
     }
 
     pub(super) fn report(&self) -> Report {
         let alive: Vec<(u32, &Host)> = self
             .hosts
             .iter()
-            .filter(|(number, host)| **number != SEEDER && host.is_alive() && !host.sybil)
-            .map(|(number, host)| (*number, host))
+            .filter(|(number, host)| *number != SEEDER && host.is_alive() && !host.sybil)
             .collect();
         let honest: Vec<(u32, &Host)> = alive
             .iter()
@@ -238,8 +237,8 @@ impl World {
             .into_iter()
             .map(|number| (number, self.stats(number)))
             .collect();
-        for (number, host) in &mut self.hosts {
-            let stats = stats.remove(number).filter(|_| !host.lies);
+        for (number, host) in self.hosts.iter_mut() {
+            let stats = stats.remove(&number).filter(|_| !host.lies);
             host.marked = stats.filter(|stats| stats.state == State::Playing);
         }
         self.minute = None;

@@ -125,7 +125,7 @@ impl World {
             return;
         };
         let there = self.hosts.iter().filter(|(_, host)| host.is_alive());
-        let numbers: Vec<u32> = there.map(|(number, _)| *number).collect();
+        let numbers: Vec<u32> = there.map(|(number, _)| number).collect();
         for number in numbers.into_iter().filter(|number| *number != SEEDER) {
             if let Due::Played { forged } = rival.viewers.due(self.now, number, sequence) {
                 self.false_played += u64::from(forged);

@@ -35,7 +35,7 @@ impl World {
     }
 
     pub(super) fn forget(&mut self, number: u32) {
-        self.hosts.remove(&number);
+        self.hosts.remove(number);
         self.network.forget(number);
         if let Some(rival) = &mut self.rival {
             rival.forgets(number);
