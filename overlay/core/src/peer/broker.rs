@@ -35,7 +35,7 @@ impl<S: Scheme> Peer<S> {
         let links = &self.links;
         let via = self.hearsay.via(to).find(|via| links.is_up(*via));
         if let Some(via) = via {
-            self.hearsay.on_met(to, via);
+            self.hearsay.on_met(self.now, to, via);
         }
         if let Some(via) = via.filter(|_| payload.len() <= wire::MAX_CARRIED_LEN) {
             let carry = control::Carry {
@@ -73,7 +73,7 @@ impl<S: Scheme> Peer<S> {
             || self.links.is_up(from)
             || self.links.is_seeder(from)
             || self.links.is_banned(from);
-        if self.tracker_up || self.no_sharing || !self.hearsay.may_meet(from, via) {
+        if self.tracker_up || self.no_sharing || !self.hearsay.may_meet(now, from, via) {
             return;
         }
         let allowed = self
@@ -84,7 +84,7 @@ impl<S: Scheme> Peer<S> {
             return;
         }
         self.hearsay.on_carried(now, from, via);
-        self.hearsay.on_met(from, via);
+        self.hearsay.on_met(now, from, via);
         self.outputs.push_back(Output::Signal {
             from,
             payload: carried.payload,
@@ -93,7 +93,29 @@ impl<S: Scheme> Peer<S> {
     }
 
     pub(super) fn on_know(&mut self, from: PeerId, know: &control::Know) {
-        self.hearsay.on_know(self.now, from, know);
+        let now = self.now;
+        if self
+            .links
+            .get_mut(from)
+            .is_some_and(|link| link.may_tell_of_others(now, hearsay::TELLS / 2))
+        {
+            self.hearsay.on_know(now, from, know);
+        }
+    }
+
+    /// The tracker is back and names who is who: of those who were met without it, only links
+    /// that carry something are kept. Another may have come by such a name.
+    pub(super) fn part_from_the_met(&mut self) {
+        let feeding: Vec<PeerId> = self.parents.delivering().map(|(_, peer)| peer).collect();
+        let useless =
+            |peer: &PeerId| !feeding.contains(peer) && self.children.stripes_of(*peer).is_empty();
+        let useless: Vec<PeerId> = self.hearsay.met().filter(useless).collect();
+        for peer in useless {
+            if self.links.is_known(peer) {
+                self.outputs.push_back(Output::Disconnect(peer));
+            }
+            self.on_link_down(peer);
+        }
     }
 
     /// Tells neighbours of each other now and then, and looks for others when the tracker
@@ -104,6 +126,9 @@ impl<S: Scheme> Peer<S> {
             self.next_know = self.now + spread;
             self.tell_whom_we_know();
         }
+        let links = &self.links;
+        self.hearsay
+            .forget_unopened(self.now, |peer| links.is_known(peer));
         let alone = !self.tracker_up && !self.no_sharing && self.config.role == Role::Viewer;
         if alone && self.now >= self.next_seek {
             self.next_seek = self.now + SEEKS.mul_f64(0.75 + self.random.unit() / 2.0);

@@ -39,9 +39,9 @@ impl<S: Scheme> Peer<S> {
         self.backfills.retain(|backfill| backfill.to != peer);
         self.uplink.forget(peer);
         self.pull.on_link_down(peer);
-        self.hearsay.on_link_down(peer);
         let actions = self.with_parents(|parents, view| parents.on_link_down(view, peer));
         self.act(actions);
+        self.hearsay.on_link_down(peer);
     }
 
     pub(super) fn on_message(&mut self, from: PeerId, message: Message<S>) {
@@ -317,8 +317,15 @@ impl<S: Scheme> Peer<S> {
         if self.links.is_banned(peer) {
             return;
         }
+        // The name of who was met without the tracker may be another's.
+        let met = self.hearsay.has_met(peer);
+        if met {
+            self.hearsay.on_lie(self.now, peer);
+        }
         self.on_link_down(peer);
-        self.links.ban(peer);
+        if !met {
+            self.links.ban(peer);
+        }
         self.counters.on_cut(peer);
         self.outputs.push_back(Output::Disconnect(peer));
         self.event(Event::Cut(peer));

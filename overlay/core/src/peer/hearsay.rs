@@ -22,13 +22,19 @@ const TRIED: Duration = Duration::from_secs(30);
 /// Links that one neighbour may bring, and all of them together.
 const MAX_MET: usize = 4;
 const MAX_MET_ALL: usize = 24;
+/// A link is there by then, or does not come about.
+const OPENS: Duration = Duration::from_secs(10);
+/// A neighbour by way of whom a liar came brings nobody for so long.
+const SHUNNED: Duration = Duration::from_secs(60);
 
 /// Whom neighbours know.
 #[derive(Debug, Default)]
 pub(super) struct Hearsay {
     known: BTreeMap<PeerId, Known>,
-    /// Links that were made, or are being made, by way of a neighbour.
-    met: BTreeMap<PeerId, PeerId>,
+    /// Links that were made, or are being made, by way of a neighbour, and since when.
+    met: BTreeMap<PeerId, (PeerId, Instant)>,
+    /// Neighbours that bring nobody until then.
+    shunned: BTreeMap<PeerId, Instant>,
 }
 
 #[derive(Debug, Default)]
@@ -57,16 +63,39 @@ impl Hearsay {
     }
 
     /// A link is made by way of a neighbour.
-    pub(super) fn on_met(&mut self, peer: PeerId, via: PeerId) {
-        if self.may_meet(peer, via) {
-            self.met.insert(peer, via);
+    pub(super) fn on_met(&mut self, now: Instant, peer: PeerId, via: PeerId) {
+        if self.may_meet(now, peer, via) {
+            self.met.entry(peer).or_insert((via, now)).0 = via;
         }
     }
 
     /// Whether a neighbour may bring this peer.
-    pub(super) fn may_meet(&self, peer: PeerId, via: PeerId) -> bool {
-        let brought = self.met.values().filter(|by| **by == via).count();
+    pub(super) fn may_meet(&self, now: Instant, peer: PeerId, via: PeerId) -> bool {
+        if self.shunned.get(&via).is_some_and(|until| *until > now) {
+            return false;
+        }
+        let brought = self.met.values().filter(|(by, _)| *by == via).count();
         self.has_met(peer) || (brought < MAX_MET && self.met.len() < MAX_MET_ALL)
+    }
+
+    /// Who was met so has lied. The name may be another's, and is not held against it; the
+    /// neighbour that brought it brings nobody for a while.
+    pub(super) fn on_lie(&mut self, now: Instant, peer: PeerId) {
+        self.shunned.retain(|_, until| *until > now);
+        if let Some((via, _)) = self.met.get(&peer) {
+            self.shunned.insert(*via, now + SHUNNED);
+        }
+    }
+
+    /// Forgets of whom no link came about.
+    pub(super) fn forget_unopened(&mut self, now: Instant, linked: impl Fn(PeerId) -> bool) {
+        self.met
+            .retain(|peer, (_, since)| linked(*peer) || now.since(*since) < OPENS);
+    }
+
+    /// All that are known by neighbours' word only.
+    pub(super) fn met(&self) -> impl Iterator<Item = PeerId> {
+        self.met.keys().copied()
     }
 
     /// Whether the peer is known by a neighbour's word only.
@@ -185,14 +214,38 @@ mod tests {
     fn one_neighbour_brings_a_few_and_no_more() {
         let mut hearsay = Hearsay::default();
         for peer in 10..20 {
-            hearsay.on_met(PeerId(peer), NEAR);
+            hearsay.on_met(at(0), PeerId(peer), NEAR);
         }
+        let may = |hearsay: &Hearsay, peer, via| hearsay.may_meet(at(1), PeerId(peer), via);
         assert_eq!(hearsay.met.len(), MAX_MET);
-        assert!(hearsay.may_meet(PeerId(10), NEAR), "it was met already");
-        assert!(!hearsay.may_meet(PeerId(19), NEAR));
-        assert!(hearsay.may_meet(PeerId(19), OTHER));
+        assert!(may(&hearsay, 10, NEAR), "it was met already");
+        assert!(!may(&hearsay, 19, NEAR));
+        assert!(may(&hearsay, 19, OTHER));
         hearsay.on_link_down(PeerId(10));
-        assert!(hearsay.may_meet(PeerId(19), NEAR));
+        assert!(may(&hearsay, 19, NEAR));
+    }
+
+    #[test]
+    fn of_whom_no_link_comes_about_nothing_is_kept() {
+        let mut hearsay = Hearsay::default();
+        for peer in 10..14 {
+            hearsay.on_met(at(0), PeerId(peer), NEAR);
+        }
+        hearsay.forget_unopened(at(9), |_| false);
+        assert_eq!(hearsay.met.len(), MAX_MET);
+        hearsay.forget_unopened(at(10), |peer| peer == PeerId(11));
+        assert_eq!(hearsay.met().collect::<Vec<_>>(), [PeerId(11)]);
+    }
+
+    #[test]
+    fn who_brings_a_liar_brings_nobody_for_a_while() {
+        let mut hearsay = Hearsay::default();
+        hearsay.on_met(at(0), PeerId(10), NEAR);
+        hearsay.on_lie(at(1), PeerId(10));
+        hearsay.on_link_down(PeerId(10));
+        assert!(!hearsay.may_meet(at(2), PeerId(11), NEAR));
+        assert!(hearsay.may_meet(at(2), PeerId(11), OTHER));
+        assert!(hearsay.may_meet(at(61), PeerId(11), NEAR));
     }
 
     #[test]

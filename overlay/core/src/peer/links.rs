@@ -61,6 +61,8 @@ pub(super) struct Link {
     lent: Leaky,
     /// Signals carried for it, and brought by it.
     carried: Leaky,
+    /// When it last told of others.
+    told_of_others: Option<Instant>,
 }
 
 /// What was taken, less what has been forgiven since.
@@ -211,6 +213,17 @@ impl Link {
     /// Whether another signal may be carried for it, or taken from it.
     pub(super) fn may_carry(&mut self, now: Instant) -> bool {
         self.carried.take(now, 1.0, MAX_CARRIED, CARRIED_PER_S)
+    }
+
+    /// Whether it is heard on others now, given that it may tell of them so often.
+    pub(super) fn may_tell_of_others(&mut self, now: Instant, apart: Duration) -> bool {
+        let due = self
+            .told_of_others
+            .is_none_or(|told| now.since(told) >= apart);
+        if due {
+            self.told_of_others = Some(now);
+        }
+        due
     }
 
     /// Counts a piece that came too late or of another epoch. Whether these are

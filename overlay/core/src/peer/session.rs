@@ -4,7 +4,7 @@ use super::{Event, Output, Peer, parents::Action, playout::Phase};
 use crate::{
     Instant, PeerId, Scheme,
     tracker::Role,
-    wire::{self, control, from_tracker, to_tracker},
+    wire::{self, DetachReason, control, from_tracker, to_tracker},
 };
 
 /// Partners the tracker may name.
@@ -15,6 +15,7 @@ const BACKFILL: std::time::Duration = std::time::Duration::from_millis(1200);
 impl<S: Scheme> Peer<S> {
     pub(super) fn on_tracker_up(&mut self) {
         self.tracker_up = true;
+        self.part_from_the_met();
         let join = wire::Join {
             peer: self.config.peer.0,
             upload_bps: self.config.upload_bps,
@@ -138,11 +139,16 @@ impl<S: Scheme> Peer<S> {
                     parent,
                     stripe,
                     reason,
-                } => self.tell(to_tracker::Kind::Detached(wire::Detached {
-                    stripe: u32::from(stripe.get()),
-                    parent: parent.0,
-                    reason: reason.into(),
-                })),
+                } => {
+                    // Who was met without the tracker is not blamed: the name may be another's.
+                    let met = self.hearsay.has_met(parent);
+                    let reason = if met { DetachReason::Refused } else { reason };
+                    self.tell(to_tracker::Kind::Detached(wire::Detached {
+                        stripe: u32::from(stripe.get()),
+                        parent: parent.0,
+                        reason: reason.into(),
+                    }));
+                }
             }
         }
     }

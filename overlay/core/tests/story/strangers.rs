@@ -370,3 +370,41 @@ fn who_shares_nothing_refuses_everybody() {
     assert!(scene.pieces_heard().is_empty());
     scene.goes_on();
 }
+
+/// Somebody whom no tracker named comes by way of the stranger.
+fn met_without_the_tracker(scene: &mut Scene) -> PeerId {
+    let name = PeerId(77);
+    scene.world.feed(scene.viewer, Input::TrackerDown);
+    let payload = Bytes::from_static(b"offer");
+    scene.control(Kind::Carried(control::Carried {
+        peer: name.0,
+        payload,
+    }));
+    scene.world.stranger_named(name, scene.viewer);
+    assert!(scene.world.linked(scene.viewer, name));
+    name
+}
+
+#[test]
+fn a_lie_under_anothers_name_is_not_held_against_the_name() {
+    let mut scene = scene(5_000_000);
+    let name = met_without_the_tracker(&mut scene);
+    let piece = altered(&scene.world.broadcast.generation(20).pieces[3]);
+    let lie = scene.world.broadcast.claim(20, 3, piece);
+    scene.world.say(name, scene.viewer, &lie);
+    assert!(!scene.world.linked(scene.viewer, name), "the liar is cut");
+    scene.world.stranger_named(name, scene.viewer);
+    assert!(
+        scene.world.linked(scene.viewer, name),
+        "whose name it is may come"
+    );
+}
+
+#[test]
+fn who_came_by_a_name_is_parted_from_when_the_tracker_returns() {
+    let mut scene = scene(5_000_000);
+    let name = met_without_the_tracker(&mut scene);
+    scene.world.feed(scene.viewer, Input::TrackerUp);
+    assert!(!scene.world.linked(scene.viewer, name));
+    assert!(scene.world.linked(scene.viewer, scene.seeder));
+}

@@ -143,9 +143,14 @@ impl World {
     /// Somebody with a link to a peer and nothing but what the story makes him say.
     pub(crate) fn stranger(&mut self, to: PeerId) -> PeerId {
         let stranger = PeerId(1000 + self.strangers.len() as u64);
-        self.strangers.insert(stranger, Vec::new());
-        self.open(stranger, to);
+        self.stranger_named(stranger, to);
         stranger
+    }
+
+    /// The same, under a name of his choice.
+    pub(crate) fn stranger_named(&mut self, name: PeerId, to: PeerId) {
+        self.strangers.entry(name).or_default();
+        self.open(name, to);
     }
 
     /// Publishes generations from now on, with a keyframe every [`GOP`].
