@@ -142,8 +142,10 @@ struct World {
     next_session: u64,
     /// Who is cut off from all others.
     cut_off: BTreeSet<u32>,
-    /// When the last fault struck, and what the seeder had sent by then.
+    /// When the first fault struck, and what the seeder had sent by then.
     struck: Option<(Instant, u64)>,
+    /// Faults are watched until then.
+    watched_until: Instant,
     /// What came of the minute after it, once that is over.
     minute: Option<report::Minute>,
     bad_relayed: u64,
@@ -224,6 +226,7 @@ impl World {
             next_session: 0,
             cut_off: BTreeSet::new(),
             struck: None,
+            watched_until: Instant::default(),
             minute: None,
             bad_relayed: 0,
             false_played: 0,

@@ -25,7 +25,10 @@ const RETURN: Duration = Duration::from_secs(7);
 
 impl World {
     pub(super) fn strike(&mut self, what: What) {
-        self.mark();
+        if self.struck.is_none() {
+            self.mark();
+        }
+        self.watch_on();
         match what {
             What::Vanish(who, how) => {
                 for number in self.choose(who) {

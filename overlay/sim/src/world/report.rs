@@ -60,7 +60,8 @@ pub struct Report {
     pub bad_generations_played: u64,
     /// Viewers that mean well and were cut by somebody.
     pub honest_cut: usize,
-    /// What became of the survivors in the minute after the last fault; none without one.
+    /// What became of the survivors from the first fault to a minute after the last; none
+    /// without one.
     pub fault: Option<FaultReport>,
     /// What was measured once the warm-up was over.
     #[serde(skip)]
@@ -75,7 +76,7 @@ pub struct Report {
     pub events: u64,
 }
 
-/// The minute after a fault, or what of it the run lasted.
+/// From the first fault to a minute after the last, or what of it the run lasted.
 #[derive(Clone, Copy, Debug, serde::Serialize)]
 pub struct FaultReport {
     /// Viewers that played when it struck and were there to its end.
@@ -241,23 +242,23 @@ impl World {
             let stats = stats.remove(&number).filter(|_| !host.lies);
             host.marked = stats.filter(|stats| stats.state == State::Playing);
         }
+    }
+
+    /// Everyone is watched for another minute.
+    pub(super) fn watch_on(&mut self) {
         self.minute = None;
-        let until = self.now + WATCHED;
-        self.at(until, super::Event::Watched);
+        self.watched_until = self.now + WATCHED;
+        self.at(self.watched_until, super::Event::Watched);
     }
 
-    /// The minute is over.
+    /// The minute after the last fault is over.
     pub(super) fn watched(&mut self) {
-        let Some((since, sent)) = self.struck else {
-            return;
-        };
-        if self.now.since(since) < WATCHED {
-            return;
+        if let Some((_, sent)) = self.struck.filter(|_| self.now >= self.watched_until) {
+            self.minute = Some(self.minute_since(sent));
         }
-        self.minute = Some(self.minute_since(sent));
     }
 
-    /// What came of the time since the last fault, of those whom it met and who are there.
+    /// What came of the time since the first fault, of those whom it met and who are there.
     fn minute_since(&self, sent: u64) -> Minute {
         let mut survivors = Vec::new();
         for number in self.viewers_there() {
@@ -276,7 +277,7 @@ impl World {
 
     fn fault_report(&self) -> Option<FaultReport> {
         let (since, sent) = self.struck?;
-        let span = self.now.since(since).min(WATCHED);
+        let span = self.now.min(self.watched_until).since(since);
         let minute = self.minute.clone();
         let Minute {
             survivors,
