@@ -104,7 +104,7 @@ pub struct Stage {
     upload: &'static str,
     /// Who means ill, and what it says of itself.
     ill: Vec<(Process, PathBuf)>,
-    /// Of the viewers, since the story began.
+    /// Of the viewers, from when each came.
     stalls: Vec<Stalls>,
     network: Option<Network>,
     _folder: tempfile::TempDir,
@@ -118,6 +118,8 @@ struct Struck {
     rss: Vec<u64>,
     /// Generations played and skipped.
     generations: Vec<(u64, u64)>,
+    /// How long each had stood, ms.
+    stood: Vec<u64>,
     seeders_sent: Option<u64>,
 }
 
@@ -186,14 +188,14 @@ impl Stage {
                 }
                 _ => drop(stage.enter()?),
             }
-            sleep(SPACING).await;
+            stage.watch_for(SPACING).await;
         }
         if stage.network.is_none() {
             for viewer in &mut stage.viewers {
                 viewer.plays(PLAYS).await?;
             }
         }
-        sleep(SETTLES).await;
+        stage.watch_for(SETTLES).await;
         Ok(stage)
     }
 
@@ -240,14 +242,25 @@ impl Stage {
             let of = viewer.figures().map(|figures| figures.generations);
             of.map_or((0, 0), |of| (of.played, of.skipped))
         });
+        let stood = self.viewers.iter().map(|viewer| {
+            let figures = viewer.figures();
+            figures.map_or(0, |figures| figures.stall_ms)
+        });
+        self.stalls.iter_mut().for_each(Stalls::begin);
         self.struck = Some(Struck {
             at: Instant::now(),
+            stood: stood.collect(),
             generations: generations.collect(),
             stalls: self.viewers.iter().map(stalls).collect::<Result<_>>()?,
             rss: self.viewers.iter().map(rss).collect(),
             seeders_sent: self.seeders_sent().await?,
         });
         Ok(())
+    }
+
+    async fn watch_for(&mut self, span: Duration) {
+        let watch = watch(&self.viewers, &mut self.stalls);
+        let _ = timeout_at(Instant::now() + span, watch).await;
     }
 
     /// Waits until so long after the beginning of the story.
@@ -342,6 +355,7 @@ impl Stage {
             played = played => played?,
             () = watch(&self.viewers, &mut self.stalls) => {}
         }
+        let watched = struck.at.elapsed().as_secs_f64();
         let weather = self.network.take().map(Network::ends).transpose()?;
         for at in &self.gone {
             // Whoever was stopped is of no more use either; whoever was killed is gone.
@@ -368,9 +382,13 @@ impl Stage {
             let (played, skipped) = struck.generations.get(at).copied().unwrap_or_default();
             let played = figures.generations.played - played;
             let skipped = figures.generations.skipped - skipped;
+            let stood_before = struck.stood.get(at).copied().unwrap_or(0);
+            let stood = figures.stall_ms.saturating_sub(stood_before) as f64 / 1000.0;
+            // A picture that stands to the end skips nothing.
+            let of_time = 1.0 - (stood / watched.max(0.001)).min(1.0);
             survivors.push(Survivor {
                 name: viewer.name.clone(),
-                continuity: played as f64 / (played + skipped).max(1) as f64,
+                continuity: of_time.min(played as f64 / (played + skipped).max(1) as f64),
                 rejected: figures.rejected_pieces,
                 wronged: figures
                     .cut

@@ -10,14 +10,14 @@ use anyhow::Result;
 
 use crate::{figures::Figures, viewer::Viewer};
 
-/// What was seen of a viewer.
+/// What was seen of a viewer, from its first figures on.
 #[derive(Clone, Debug, Default)]
 pub struct Stalls {
     renewed: Option<SystemTime>,
     /// Times and milliseconds in all, when last seen.
-    last: Option<(u64, u64)>,
+    last: (u64, u64),
     current_ms: u64,
-    /// In milliseconds.
+    /// In milliseconds, since it was last asked for anew.
     pub longest_ms: u64,
 }
 
@@ -34,15 +34,18 @@ impl Stalls {
         Ok(())
     }
 
+    /// Asks for the longest anew; a stall that is under way counts whole.
+    pub fn begin(&mut self) {
+        self.longest_ms = 0;
+    }
+
     /// Takes the viewer's next figures.
     pub fn see(&mut self, figures: &Figures) {
         self.count(figures.stalls, figures.stall_ms);
     }
 
     fn count(&mut self, stalls: u64, stall_ms: u64) {
-        let Some((before, before_ms)) = self.last.replace((stalls, stall_ms)) else {
-            return;
-        };
+        let (before, before_ms) = std::mem::replace(&mut self.last, (stalls, stall_ms));
         let stood = stall_ms.saturating_sub(before_ms);
         let began = stalls > before;
         let may_have_lasted = self.current_ms + stood;
@@ -74,8 +77,24 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_does_not_count() {
-        assert_eq!(longest(&[(3, 9000), (3, 9000), (4, 9200)]), 200);
+    fn what_was_over_before_does_not_count() {
+        let mut seen = Stalls::default();
+        for (stalls, ms) in [(1, 3000), (1, 3000)] {
+            seen.count(stalls, ms);
+        }
+        seen.begin();
+        seen.count(2, 3200);
+        assert_eq!(seen.longest_ms, 200);
+    }
+
+    #[test]
+    fn what_was_under_way_before_counts_whole() {
+        let mut seen = Stalls::default();
+        seen.count(1, 3000);
+        seen.begin();
+        seen.count(1, 4500);
+        seen.count(1, 4500);
+        assert_eq!(seen.longest_ms, 4500);
     }
 
     #[test]
