@@ -80,7 +80,14 @@ fn step(how: u8, from: PeerId, bytes: &Bytes) -> Input<Signed> {
             from,
             message: Message::Header(broadcast::generation(bytes.len() as u64 % 32).0),
         },
-        _ => Input::Timeout,
+        _ => match bytes.first() {
+            Some(1) => Input::TrackerUp,
+            Some(2) => Input::Signal {
+                to: from,
+                payload: bytes.slice(1..),
+            },
+            _ => Input::Timeout,
+        },
     }
 }
 
