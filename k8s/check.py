@@ -16,6 +16,9 @@ import yaml
 VERSION = "1.31"
 # Services drain within it.
 DRAIN_S = 20
+# Where pods ask for names: the cluster's own DNS, and NodeLocal DNSCache, which is on the node.
+DNS = {"kube-system": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}}},
+       "NodeLocal DNSCache": {"ipBlock": {"cidr": "169.254.20.10/32"}}}
 WORKLOADS = ("Deployment", "StatefulSet", "Job", "DaemonSet", "CronJob", "Pod")
 SERVERS = ("Deployment", "StatefulSet")
 
@@ -143,6 +146,24 @@ def policies(workloads, policies):
     for one in allow:
         if not any(selects(one["spec"]["podSelector"], w) for w in workloads):
             found.append(f"{name(one)}: selects no pod")
+    return found + names(workloads, policies)
+
+
+def names(workloads, policies):
+    """Who may ask for names may ask all who answer, by both protocols; and every pod may."""
+    found, asking = [], []
+    for policy in policies:
+        rules = [rule for rule in policy["spec"].get("egress") or [] if any(port.get("port") == 53 for port in rule.get("ports", []))]
+        if rules:
+            asking.append(policy)
+        for whom, peer in DNS.items():
+            for protocol in ("UDP", "TCP"):
+                port = {"port": 53, "protocol": protocol}
+                if rules and not any(port in rule["ports"] and ("to" not in rule or peer in rule["to"]) for rule in rules):
+                    found.append(f"{name(policy)}: allows DNS, but not {whom} by {protocol}")
+    for one in workloads:
+        if not any(selects(policy["spec"]["podSelector"], one) for policy in asking):
+            found.append(f"{name(one)}: may not ask for names")
     return found
 
 

@@ -116,6 +116,25 @@ class Planted(unittest.TestCase):
         self.drop("NetworkPolicy", "seeder")
         self.assert_found("StatefulSet seeder: no NetworkPolicy")
 
+    def test_names(self):
+        asks = lambda: self.one("NetworkPolicy", "names")["spec"]["egress"][0]
+        del asks()["to"][1]
+        self.assert_found("NetworkPolicy names", "NodeLocal DNSCache by UDP")
+        self.setUp()
+        del asks()["to"][0]
+        self.assert_found("NetworkPolicy names", "kube-system by TCP")
+        self.setUp()
+        del asks()["ports"][1]
+        self.assert_found("NetworkPolicy names", "NodeLocal DNSCache by TCP")
+        self.setUp()
+        self.one("NetworkPolicy", "names")["spec"]["podSelector"] = {"matchLabels": {"app.kubernetes.io/component": "seeder"}}
+        self.assert_found("Deployment accounts: may not ask for names")
+
+    def test_a_policy_that_allows_dns_besides(self):
+        self.one("NetworkPolicy", "seeder")["spec"]["egress"].append(
+            {"to": [{"namespaceSelector": {}}], "ports": [{"port": 53, "protocol": "UDP"}]})
+        self.assert_found("NetworkPolicy seeder", "NodeLocal DNSCache")
+
     def test_a_secret(self):
         self.documents.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}})
         self.assert_found("Secret s")
