@@ -9,7 +9,8 @@ use std::{
 };
 
 use lettre::{
-    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor, message::Mailbox,
+    AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor,
+    message::{Body, Mailbox, header::ContentTransferEncoding},
     transport::smtp::PoolConfig,
 };
 use tokio::time::timeout;
@@ -23,6 +24,8 @@ const SMTP_DEADLINE: Duration = Duration::from_secs(10);
 const SEND_DEADLINE: Duration = Duration::from_secs(45);
 /// Connections kept to it.
 const CONNECTIONS: u32 = 4;
+/// Of a letter's line, without its end: RFC 5322, 2.1.1.
+const LINE_MAX: usize = 998;
 /// Who sees the folder's letters needs no more of them.
 const FOLDER_MAX: usize = 10_000;
 
@@ -112,7 +115,7 @@ impl Mail {
             .to(Mailbox::new(None, address))
             .subject(words.subject)
             .header(lettre::message::header::ContentType::TEXT_PLAIN)
-            .body(words.body)
+            .body(plain(words.body))
             .map_err(|_| Failure::ForGood("it cannot be written as mail"))?;
         match &self.way {
             Way::Smtp(smtp) => by_smtp(smtp, message).await,
@@ -164,6 +167,17 @@ async fn put(folder: PathBuf, file: PathBuf, letter: Vec<u8>) -> Result<(), Fail
     }
 }
 
+/// A body as it is, where mail may carry it so. Lettre would break a link's line in two and
+/// escape its `=`; whoever reads a letter as a file in the folder could not follow it.
+fn plain(body: String) -> Body {
+    if !body.is_ascii() || body.lines().any(|line| line.len() > LINE_MAX) {
+        return Body::new(body);
+    }
+    let lines = body.lines().flat_map(|line| [line, "\r\n"]);
+    let bytes = lines.collect::<String>().into_bytes();
+    Body::dangerous_pre_encoded(bytes, ContentTransferEncoding::SevenBit)
+}
+
 fn mailbox(from: &str) -> Result<Mailbox, Error> {
     from.parse()
         .map_err(|_| Error::Mail("mail is from an address such as Livestation <tv@live.example>"))
@@ -181,6 +195,7 @@ impl fmt::Debug for Mail {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::letter::Purpose;
 
     #[tokio::test]
     async fn a_password_goes_by_tls_alone_and_is_not_repeated() {
@@ -203,5 +218,29 @@ mod tests {
             assert!(!refused.contains("hush"), "{refused}");
         }
         assert!(Mail::smtp("smtp://127.0.0.1:25", "nobody").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_letter_in_the_folder_has_its_link_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mail = Mail::folder(folder.path(), "tv@live.example").expect("mail");
+        let to = Email::parse("ann@mail.example").expect("an address");
+        let link = "lsl_".to_owned() + &"x".repeat(43);
+        let words = Purpose::Confirm.words("https://a-longer-name.live.example", &link);
+        mail.send(7, &to, words).await.expect("it is written");
+        let letter = std::fs::read_to_string(folder.path().join("000007.eml")).expect("a letter");
+        let line = format!(
+            "\r\n\r\nhttps://a-longer-name.live.example/signup/confirm?link={link}\r\n\r\n"
+        );
+        assert!(letter.contains(&line), "{letter}");
+    }
+
+    #[test]
+    fn a_line_that_mail_cannot_carry_is_encoded() {
+        let encoding = |line: &str| plain(format!("a\n{line}\nb\n")).encoding();
+        let (fits, over) = ("x".repeat(LINE_MAX), "x".repeat(LINE_MAX + 1));
+        assert_eq!(encoding(&fits), ContentTransferEncoding::SevenBit);
+        assert_ne!(encoding(&over), ContentTransferEncoding::SevenBit);
+        assert_ne!(encoding("ä"), ContentTransferEncoding::SevenBit);
     }
 }
