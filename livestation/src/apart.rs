@@ -9,7 +9,11 @@ mod place;
 use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::Context;
-use boot::{grpc::Channel, ticket::Verifier, tls::Tls};
+use boot::{
+    grpc::{Channel, Remote},
+    ticket::Verifier,
+    tls::Tls,
+};
 use proto::{
     access::Role,
     accounts::{TicketKeyRequest, accounts_client::AccountsClient},
@@ -57,8 +61,8 @@ impl Ready {
 }
 
 /// How to call accounts.
-pub(crate) fn accounts(url: &str, tls: &Tls) -> anyhow::Result<Channel> {
-    boot::grpc::connect_lazy(url, Role::Accounts, tls).context("--accounts is no URL")
+pub(crate) fn accounts(url: &str, tls: &Tls) -> anyhow::Result<Remote> {
+    Remote::new(url, Role::Accounts, tls).context("--accounts is no URL")
 }
 
 /// Asks accounts what tickets are checked with, as long as it takes; `None` when `stop`

@@ -125,11 +125,12 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let life = Life::new(signal.clone());
     operators.serve(life.readiness())?;
     let accounts = apart::accounts(&args.accounts, &tls)?;
-    let Some(tickets) = apart::tickets(accounts.clone(), &signal).await? else {
+    let channel = accounts.connect_lazy();
+    let Some(tickets) = apart::tickets(channel.clone(), &signal).await? else {
         return Ok(exit::DONE.into());
     };
     let named = Vec::from_iter(args.tracker);
-    let trackers = Services::find(&named, Role::Tracker, &tls, accounts.clone());
+    let trackers = Services::find(&named, Role::Tracker, &tls, channel);
     let config = seeder::Config {
         trackers: trackers.context("--tracker")?,
         tls,

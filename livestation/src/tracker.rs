@@ -97,7 +97,8 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let life = Life::new(signal.clone());
     operators.serve(life.readiness())?;
     let accounts = apart::accounts(&args.accounts, &tls)?;
-    let Some(tickets) = apart::tickets(accounts.clone(), &signal).await? else {
+    let channel = accounts.connect_lazy();
+    let Some(tickets) = apart::tickets(channel.clone(), &signal).await? else {
         return Ok(exit::DONE.into());
     };
     let limits = tracker::Limits {
@@ -111,7 +112,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         swarm: overlay_core::tracker::Config::default(),
         proxied: args.public_url.is_some_and(|url| url.starts_with("https")),
         share: Some(tracker::Share {
-            trackers: Services::find(&[], Role::Tracker, &tls, accounts.clone())?,
+            trackers: Services::find(&[], Role::Tracker, &tls, channel)?,
             own: instance.grpc.clone(),
         }),
         tls,

@@ -5,7 +5,7 @@
 use std::{convert::Infallible, process::ExitCode};
 
 use boot::{
-    grpc::Channel,
+    grpc::Remote,
     health::Readiness,
     registry::{Instance, Membership, NOTICE, register},
 };
@@ -46,7 +46,7 @@ impl Life {
     /// `registers` is whom it is registered as meanwhile, and with which accounts.
     pub(crate) async fn lead(
         self,
-        registers: Option<(Channel, Instance)>,
+        registers: Option<(Remote, Instance)>,
         serving: impl Future<Output = anyhow::Result<()>>,
     ) -> anyhow::Result<ExitCode> {
         let membership = registers.map(|(accounts, instance)| register(accounts, instance));

@@ -27,9 +27,17 @@ pub const MESSAGE_MAX: usize = 4 << 20;
 pub const CALL_DEADLINE: Duration = Duration::from_secs(1);
 
 /// A handshake is within it.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
-const KEEP_ALIVE_DEADLINE: Duration = Duration::from_secs(5);
+pub(crate) const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
+const KEEP_ALIVE: Beat = Beat {
+    every: Duration::from_secs(20),
+    within: Duration::from_secs(5),
+};
+/// Leases end 6 s after the last renewal: a machine that lost its power has to be noticed, and
+/// another one asked, before that.
+const ACCOUNTS_KEEP_ALIVE: Beat = Beat {
+    every: Duration::from_secs(1),
+    within: Duration::from_secs(2),
+};
 /// A service's stay for calls in progress; the rest of its 20 s belongs to what it hosts.
 const DRAIN_DEADLINE: Duration = Duration::from_secs(5);
 const STREAMS_PER_CONNECTION: u32 = 4096;
@@ -38,10 +46,28 @@ const HEADERS_MAX: u32 = 16 << 10;
 /// window that is smaller than a message.
 const WINDOW: u32 = 2 << 20;
 
+/// When a connection that says nothing is asked whether it lives, and how long it may take
+/// to say so.
+#[derive(Clone, Copy, Debug)]
+struct Beat {
+    every: Duration,
+    within: Duration,
+}
+
+impl Beat {
+    const fn of(role: Role) -> Self {
+        match role {
+            Role::Accounts => ACCOUNTS_KEEP_ALIVE,
+            _ => KEEP_ALIVE,
+        }
+    }
+}
+
 /// Where a service of some role answers, and how it is reached.
 #[derive(Clone, Debug)]
 pub struct Remote {
     endpoint: Endpoint,
+    beat: Beat,
     connector: Option<Connector>,
 }
 
@@ -58,16 +84,20 @@ impl Remote {
             Some(place) if connector.is_some() => Endpoint::from_shared(format!("http://{place}")),
             _ => Endpoint::from_shared(url.to_owned()),
         };
+        let beat = Beat::of(role);
         Ok(Self {
             endpoint: endpoint?
                 .connect_timeout(CONNECT_DEADLINE)
-                .keep_alive_timeout(KEEP_ALIVE_DEADLINE)
+                .keep_alive_timeout(beat.within)
+                // Between two calls too, or the next one is lost on a dead connection.
+                .keep_alive_while_idle(true)
                 .tcp_nodelay(true),
+            beat,
             connector,
         })
     }
 
-    /// With a sign of life so often, and windows of HTTP/2's default.
+    /// With a sign of life so often, and windows of HTTP/2's default, for [`Self::connect`].
     #[must_use]
     pub fn keep_alive_every(mut self, interval: Duration) -> Self {
         self.endpoint = self.endpoint.http2_keep_alive_interval(interval);
@@ -85,11 +115,13 @@ impl Remote {
         }
     }
 
-    fn connect_lazy(&self) -> Channel {
+    /// A channel of its own, that connects with the first call and again after every break.
+    #[must_use]
+    pub fn connect_lazy(&self) -> Channel {
         let endpoint = self
             .endpoint
             .clone()
-            .http2_keep_alive_interval(KEEP_ALIVE_EVERY)
+            .http2_keep_alive_interval(self.beat.every)
             .initial_stream_window_size(WINDOW)
             .initial_connection_window_size(2 * WINDOW);
         match self.connector.clone() {
@@ -149,8 +181,8 @@ fn server() -> Server {
     Server::builder()
         .max_concurrent_streams(STREAMS_PER_CONNECTION)
         .http2_max_header_list_size(HEADERS_MAX)
-        .http2_keepalive_interval(Some(KEEP_ALIVE_EVERY))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE_DEADLINE))
+        .http2_keepalive_interval(Some(KEEP_ALIVE.every))
+        .http2_keepalive_timeout(Some(KEEP_ALIVE.within))
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(2 * WINDOW)
 }

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use boot::registry::{Instance, LEASE, Membership};
+use boot::{
+    grpc::Remote,
+    registry::{Instance, LEASE, Membership},
+};
 use proto::{
     access::Role,
     registry::{
@@ -28,9 +31,9 @@ pub(crate) struct Watched {
 
 impl Watched {
     pub(crate) async fn start(url: &str) -> Result<Self> {
-        let channel = boot::grpc::connect_lazy(url, Role::Accounts, &Default::default())?;
-        let member = boot::registry::register(channel.clone(), seeder(1));
-        let mut living = boot::registry::follow(channel, "seeder");
+        let remote = Remote::new(url, Role::Accounts, &Default::default())?;
+        let mut living = boot::registry::follow(remote.connect_lazy(), "seeder");
+        let member = boot::registry::register(remote, seeder(1));
         timeout(SOON, living.wait_for(|living| living.len() == 1)).await??;
         let end = CancellationToken::new();
         let seen = tokio::spawn(fewest(living, end.clone()));

@@ -33,9 +33,9 @@ on_both! {
 
 async fn who_renews_lives_and_who_does_not_is_dead_after_a_lease(place: Place) -> Result<()> {
     let service = Service::start(place).await?;
-    let channel = service.connect().await?;
-    let mut raw = RegistryClient::new(channel.clone());
-    let member = boot::registry::register(channel.clone(), seeder(1));
+    let remote = service.serve().await?;
+    let mut raw = RegistryClient::new(remote.connect_lazy());
+    let member = boot::registry::register(remote, seeder(1));
     let mut state = member.state();
     timeout(SOON, state.wait_for(|state| *state == State::Registered)).await??;
     register(&mut raw, named(2)).await?;
@@ -76,13 +76,14 @@ async fn who_drains_is_listed_as_draining_and_who_leaves_is_gone_at_once(
     place: Place,
 ) -> Result<()> {
     let service = Service::start(place).await?;
-    let channel = service.connect().await?;
+    let remote = service.serve().await?;
+    let channel = remote.connect_lazy();
     let mut living = boot::registry::follow(channel.clone(), "seeder");
     let mut wanted = seeder(1);
     wanted.public_url = "https://seeder.example".into();
     wanted.udp = vec!["10.0.0.1:4433".parse()?, "[::1]:4433".parse()?];
     wanted.capacity = 100_000_000;
-    let member = boot::registry::register(channel.clone(), wanted.clone());
+    let member = boot::registry::register(remote, wanted.clone());
     let listed = timeout(SOON, living.wait_for(|living| !living.is_empty())).await??;
     assert_eq!(*listed, [wanted.clone()]);
     drop(listed);
@@ -104,8 +105,8 @@ async fn who_drains_is_listed_as_draining_and_who_leaves_is_gone_at_once(
 
 async fn what_breaks_a_bound_or_is_of_another_age_is_refused(place: Place) -> Result<()> {
     let service = Service::start(place).await?;
-    let channel = service.connect().await?;
-    let mut raw = RegistryClient::new(channel.clone());
+    let remote = service.serve().await?;
+    let mut raw = RegistryClient::new(remote.connect_lazy());
     let long = wire::Instance {
         grpc: format!("http://{}", "a".repeat(300)),
         ..named(1)
@@ -144,7 +145,7 @@ async fn what_breaks_a_bound_or_is_of_another_age_is_refused(place: Place) -> Re
     // The client says why, and keeps asking.
     let mut old = seeder(2);
     old.version = "0.99.0".into();
-    let member = boot::registry::register(channel, old);
+    let member = boot::registry::register(remote, old);
     let mut state = member.state();
     let told = |state: &State| matches!(state, State::Refused(why) if why.contains("0.99"));
     timeout(SOON, state.wait_for(told)).await??;

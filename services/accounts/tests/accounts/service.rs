@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use accounts::{Accounts, ChannelName, Config, Mail, PLAY_OUT_DELAY_MS};
 use actix_web::{App, HttpServer};
-use boot::ticket::Share;
+use boot::{grpc::Remote, ticket::Share};
 use proto::{access::Role, accounts::accounts_client::AccountsClient};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -103,17 +103,18 @@ impl Service {
             .await
     }
 
-    /// A connection to its gRPC, which it serves from now on.
-    pub(crate) async fn connect(&self) -> anyhow::Result<tonic::transport::Channel> {
+    /// How to call its gRPC, which it serves from now on.
+    pub(crate) async fn serve(&self) -> anyhow::Result<Remote> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let serve = accounts::serve(self.accounts.clone(), listener, self.shutdown.clone());
         tokio::spawn(serve);
-        Ok(boot::grpc::connect_lazy(
-            &url,
-            Role::Accounts,
-            &Default::default(),
-        )?)
+        Ok(Remote::new(&url, Role::Accounts, &Default::default())?)
+    }
+
+    /// A connection to its gRPC, which it serves from now on.
+    pub(crate) async fn connect(&self) -> anyhow::Result<tonic::transport::Channel> {
+        Ok(self.serve().await?.connect_lazy())
     }
 
     pub(crate) async fn grpc(&self) -> anyhow::Result<AccountsClient<tonic::transport::Channel>> {

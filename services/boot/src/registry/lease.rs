@@ -10,6 +10,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Code, Status, transport::Channel};
 
 use super::{Instance, RENEW_EVERY, RETRY_EVERY, answer, jittered, request};
+use crate::grpc::Remote;
 
 /// What the registry said last of a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,8 +19,8 @@ pub enum State {
     Away,
     /// That it lives.
     Registered,
-    /// That it may not: a field breaks a bound, the versions are too far apart, or the
-    /// certificate is for another role; why.
+    /// That it may not: a field breaks a bound, the versions are too far apart, the certificate
+    /// is for another role, the id is another role's, or there are too many; why.
     Refused(String),
 }
 
@@ -33,14 +34,16 @@ pub struct Membership {
     task: JoinHandle<()>,
 }
 
-/// Registers `instance` with `accounts` and keeps it registered. Needs a tokio runtime.
+/// Registers `instance` with `accounts`, by a connection of its own, and keeps it registered.
+/// Needs a tokio runtime.
 #[must_use]
-pub fn register(accounts: Channel, instance: Instance) -> Membership {
+pub fn register(accounts: Remote, instance: Instance) -> Membership {
     let (told, state) = watch::channel(State::Away);
     let draining = CancellationToken::new();
     let stop = CancellationToken::new();
     let member = Member {
-        registry: RegistryClient::new(accounts),
+        registry: RegistryClient::new(accounts.connect_lazy()),
+        accounts,
         instance,
         told,
         registered: false,
@@ -76,6 +79,7 @@ impl Membership {
 }
 
 struct Member {
+    accounts: Remote,
     registry: RegistryClient<Channel>,
     instance: Instance,
     told: watch::Sender<State>,
@@ -114,8 +118,15 @@ impl Member {
             Err(status) => {
                 let refused = matches!(
                     status.code(),
-                    Code::FailedPrecondition | Code::InvalidArgument | Code::PermissionDenied
+                    Code::FailedPrecondition
+                        | Code::InvalidArgument
+                        | Code::PermissionDenied
+                        | Code::ResourceExhausted
                 );
+                if matches!(status.code(), Code::DeadlineExceeded | Code::Cancelled) {
+                    // Who does not answer here may, or another one, by a new connection.
+                    self.registry = RegistryClient::new(self.accounts.connect_lazy());
+                }
                 self.tell(match refused {
                     true => State::Refused(status.message().to_owned()),
                     false => State::Away,
