@@ -87,6 +87,9 @@ pub enum Error {
     /// The registry is full.
     #[error("too many instances are registered")]
     TooManyInstances,
+    /// There is a living instance of this id, of a role that the caller does not speak for.
+    #[error("an instance of another role has this id")]
+    IdTaken,
     /// The caller's certificate does not name the role it speaks for.
     #[error("the caller's certificate is not for this role")]
     OtherRole,
@@ -130,7 +133,7 @@ impl From<Error> for tonic::Status {
             Error::Waiting | Error::Scope => Self::permission_denied(message),
             Error::WrongPassword | Error::WrongLink => Self::unauthenticated(message),
             Error::Form(_) => Self::invalid_argument(message),
-            Error::OtherRole => Self::permission_denied(message),
+            Error::OtherRole | Error::IdTaken => Self::permission_denied(message),
             Error::Version(_) => Self::failed_precondition(message),
             Error::WrongKey => Self::unauthenticated(message),
             Error::NameTaken => Self::already_exists(message),

@@ -89,6 +89,7 @@ impl From<Error> for Refusal {
             | Error::Behind(_)
             | Error::Ahead { .. }
             | Error::NoSuchInstance
+            | Error::IdTaken
             | Error::TooManyInstances
             | Error::OtherRole
             | Error::Version(_)

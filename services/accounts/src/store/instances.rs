@@ -6,7 +6,7 @@ use std::time::Duration;
 use proto::access::Role;
 use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
-use super::Store;
+use super::{Session, Store};
 use crate::{Error, instance::Instance};
 
 /// All roles together. A list of so many is 5 MiB at most, which one message holds.
@@ -55,9 +55,16 @@ impl Store {
             .bind(millis(lease))
             .bind(INSTANCES_MAX);
         match session.execute(query).await? {
+            // Living, since the dead were swept out.
+            0 if self.is_there(&mut session, &one.id).await? => Err(Error::IdTaken),
             0 => Err(Error::TooManyInstances),
             _ => Ok(()),
         }
+    }
+
+    async fn is_there(&self, session: &mut Session, id: &str) -> Result<bool, Error> {
+        let query = sqlx::query("SELECT id FROM instances WHERE id = $1").bind(id.to_owned());
+        Ok(!session.rows(query).await?.is_empty())
     }
 
     /// Prolongs a lease that has not ended.

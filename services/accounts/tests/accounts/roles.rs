@@ -1,7 +1,7 @@
 //! By TLS a caller registers, renews and takes out instances of its own role alone.
 
 use accounts::{Accounts, Config};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use boot::{
     pki::{Authority, Holder},
     tls::{Files, Tls},
@@ -56,11 +56,9 @@ async fn a_certificate_speaks_for_its_own_role_alone(place: Place) -> Result<()>
         role: "tracker".into(),
         ..named(1)
     };
-    let refused = register(&mut tracker, taken).await.err();
-    assert_eq!(
-        refused.map(|status| status.code()),
-        Some(Code::ResourceExhausted)
-    );
+    let refused = register(&mut tracker, taken).await.err().context("taken")?;
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    assert!(refused.message().contains("another role"), "{refused}");
     let refused = renew(&mut tracker, &id(1), true).await.err();
     assert_eq!(refused.map(|status| status.code()), Some(Code::NotFound));
     tracker.deregister(DeregisterRequest { id: id(1) }).await?;
