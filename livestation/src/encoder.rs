@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 
 use crate::{
     apart::{self, GrpcPublic, Life, Operators, Ready},
+    exit,
     tls::TlsFlags,
 };
 
@@ -71,20 +72,23 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("--grpc {}", args.grpc))?;
     let operators = args.operators.bind()?;
-    let own = args
-        .grpc_public
-        .url(grpc.local_addr()?, &args.accounts, &tls);
-    let instance = Instance {
-        capacity: CHANNELS,
-        ..Instance::new(Role::Encoder.name(), &own.await?)?
-    };
     let ready = Ready {
         grpc: Some(format!("{}://{}", tls.scheme(), grpc.local_addr()?)),
         metrics: operators.url()?,
         ..Ready::default()
     };
-    let life = Life::new(signal);
+    let life = Life::new(signal.clone());
     operators.serve(life.readiness())?;
+    let own = args
+        .grpc_public
+        .url(grpc.local_addr()?, &args.accounts, &tls, &signal);
+    let Some(own) = own.await? else {
+        return Ok(exit::DONE.into());
+    };
+    let instance = Instance {
+        capacity: CHANNELS,
+        ..Instance::new(Role::Encoder.name(), &own)?
+    };
     let accounts = apart::accounts(&args.accounts, &tls)?;
     let mut config = encoder::Config::new(args.accounts, args.seeders);
     config.tls = tls;

@@ -106,15 +106,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .with_context(|| format!("--grpc {}", args.grpc))?;
     let udp = UdpSocket::bind(args.udp).with_context(|| format!("--udp {}", args.udp))?;
     let operators = args.operators.bind()?;
-    let own = args
-        .grpc_public
-        .url(grpc.local_addr()?, &args.accounts, &tls);
-    let instance = Instance {
-        public_url: args.public_url.unwrap_or_default(),
-        udp: shown(&args.udp_public, udp.local_addr()?),
-        capacity: args.upload_max.bps(),
-        ..Instance::new(Role::Seeder.name(), &own.await?)?
-    };
     let ready = Ready {
         http: Some(format!("http://{}", http.local_addr()?)),
         grpc: Some(format!("{}://{}", tls.scheme(), grpc.local_addr()?)),
@@ -124,6 +115,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let life = Life::new(signal.clone());
     operators.serve(life.readiness())?;
+    let own = args
+        .grpc_public
+        .url(grpc.local_addr()?, &args.accounts, &tls, &signal);
+    let Some(own) = own.await? else {
+        return Ok(exit::DONE.into());
+    };
+    let instance = Instance {
+        public_url: args.public_url.unwrap_or_default(),
+        udp: shown(&args.udp_public, udp.local_addr()?),
+        capacity: args.upload_max.bps(),
+        ..Instance::new(Role::Seeder.name(), &own)?
+    };
     let accounts = apart::accounts(&args.accounts, &tls)?;
     let channel = accounts.connect_lazy();
     let Some(tickets) = apart::tickets(channel.clone(), &signal).await? else {

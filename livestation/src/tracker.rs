@@ -83,11 +83,6 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         .await
         .with_context(|| format!("--grpc {}", args.grpc))?;
     let operators = args.operators.bind()?;
-    let own = args
-        .grpc_public
-        .url(grpc.local_addr()?, &args.accounts, &tls);
-    let mut instance = Instance::new(Role::Tracker.name(), &own.await?)?;
-    instance.public_url = args.public_url.clone().unwrap_or_default();
     let ready = Ready {
         http: Some(format!("http://{}", http.local_addr()?)),
         grpc: Some(format!("{}://{}", tls.scheme(), grpc.local_addr()?)),
@@ -96,6 +91,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let life = Life::new(signal.clone());
     operators.serve(life.readiness())?;
+    let own = args
+        .grpc_public
+        .url(grpc.local_addr()?, &args.accounts, &tls, &signal);
+    let Some(own) = own.await? else {
+        return Ok(exit::DONE.into());
+    };
+    let mut instance = Instance::new(Role::Tracker.name(), &own)?;
+    instance.public_url = args.public_url.clone().unwrap_or_default();
     let accounts = apart::accounts(&args.accounts, &tls)?;
     let channel = accounts.connect_lazy();
     let Some(tickets) = apart::tickets(channel.clone(), &signal).await? else {
