@@ -102,6 +102,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     turn: turn::Args,
     #[command(flatten)]
+    trusted: web::TrustedProxies,
+    #[command(flatten)]
     operators: Operators,
     #[command(flatten)]
     tls: TlsFlags,
@@ -162,7 +164,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         keep_api_token(&accounts, file).await.with_context(shown)?;
     }
     let (served, readiness) = (accounts.clone(), life.readiness());
+    let proxies = args.trusted.open();
     let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        cfg.app_data(proxies.clone());
         cfg.configure(boot::health::routes(readiness.clone()));
         cfg.configure(accounts::http::routes(served.clone()));
     };

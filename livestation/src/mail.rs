@@ -26,7 +26,7 @@ pub(crate) struct Args {
     )]
     mail_from: String,
     /// How often one address may sign up, log in or ask for mail within ten minutes; a proxy in
-    /// front is one address
+    /// front is one address unless --trusted-proxy names it
     #[arg(
         long,
         env = "LIVESTATION_ATTEMPTS_PER_ADDRESS",

@@ -84,6 +84,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     grpc_public: GrpcPublic,
     #[command(flatten)]
+    trusted: web::TrustedProxies,
+    #[command(flatten)]
     operators: Operators,
     #[command(flatten)]
     tls: TlsFlags,
@@ -143,7 +145,9 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let (service, driver) = seeder::Service::new(config, life.stop());
     let (routed, readiness) = (service.clone(), life.readiness());
+    let proxies = args.trusted.open();
     let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        cfg.app_data(proxies.clone());
         cfg.configure(boot::health::routes(readiness.clone()));
         cfg.configure(seeder::http::routes(routed.clone()));
     };

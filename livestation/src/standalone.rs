@@ -143,6 +143,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     turn: turn::Args,
     #[command(flatten)]
+    trusted: web::TrustedProxies,
+    #[command(flatten)]
     operators: Operators,
     #[command(flatten)]
     tls: TlsFlags,
@@ -290,7 +292,9 @@ fn serve(args: &Args, sockets: Sockets, given: Given<'_>) -> anyhow::Result<Stag
     let letters = accounts::deliver(accounts.clone(), hosts.stop());
     hosts.spawn("letters", letters);
     let (accounts, readiness) = (accounts.clone(), readiness.clone());
+    let proxies = args.trusted.open();
     let routes = move |cfg: &mut actix_web::web::ServiceConfig| {
+        cfg.app_data(proxies.clone());
         cfg.configure(boot::health::routes(readiness.clone()));
         if let Some(tracker) = &tracking {
             cfg.configure(tracker::http::routes(tracker.clone()));

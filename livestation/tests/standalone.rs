@@ -183,6 +183,31 @@ async fn srt_can_be_left_off_and_its_passphrase_must_be_of_some_length() -> anyh
 }
 
 #[tokio::test]
+async fn viewers_behind_a_trusted_proxy_are_told_apart() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let flags = [
+        "--attempts-per-address",
+        "1",
+        "--trusted-proxy",
+        "127.0.0.0/8,::1",
+    ];
+    let station = Station::start(folder.path(), &flags).await?;
+    let forgot = format!("{}/api/v1/password/forgot", station.field("http"));
+    let ask = async |viewer: &str| {
+        let request = reqwest::Client::new()
+            .post(&forgot)
+            .header("x-forwarded-for", viewer)
+            .json(&serde_json::json!({"email": "ann@mail.example"}));
+        anyhow::Ok(request.send().await?.status().as_u16())
+    };
+    assert_eq!(ask("192.0.2.1").await?, 202);
+    assert_eq!(ask("192.0.2.1").await?, 429);
+    assert_eq!(ask("192.0.2.1, 198.51.100.1").await?, 202);
+    assert_eq!(ask("2001:db8::1").await?, 202);
+    station.stop().await
+}
+
+#[tokio::test]
 async fn what_the_api_document_promises_is_there() -> anyhow::Result<()> {
     boot::start()?;
     let folder = tempfile::tempdir()?;
@@ -269,6 +294,7 @@ async fn what_keeps_it_from_starting_is_told_by_the_flag() -> anyhow::Result<()>
         ["--srt-latency", "9s"],
         ["--seeder-upload-max", "fast"],
         ["--colour", "red"],
+        ["--trusted-proxy", "front"],
         ["--public-url", "live.example"],
         ["--public-url", "https://live.example/path"],
     ] {

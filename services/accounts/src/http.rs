@@ -89,8 +89,8 @@ impl From<Error> for Refusal {
             | Error::Behind(_)
             | Error::Ahead { .. }
             | Error::NoSuchInstance
-            | Error::IdTaken
             | Error::TooManyInstances
+            | Error::IdTaken
             | Error::OtherRole
             | Error::Version(_)
             | Error::TrackerUrl(_)

@@ -84,7 +84,7 @@ pub struct Config {
     /// Where broadcasters push, as the dashboard says it.
     pub push: Push,
     /// How often one address may sign up, log in or the like within ten minutes; a proxy in
-    /// front is one address.
+    /// front is one address unless it is believed (`boot::client`).
     pub attempts_per_address: u32,
 }
 

@@ -4,6 +4,7 @@
 
 pub mod actors;
 mod certificate;
+pub mod client;
 pub mod files;
 pub mod grpc;
 pub mod health;

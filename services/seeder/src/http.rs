@@ -59,7 +59,7 @@ async fn live(
     let broadcast = service.0.channels.get(id).ok_or_else(not_live)?;
     let init = broadcast.hub.init().ok_or_else(not_live)?;
     // Only a server in a test has no peers.
-    let address = request.peer_addr().map(|peer| peer.ip());
+    let address = boot::client::of(&request).map(|client| client.address);
     let address = address.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
     let place = service.0.readers.take(address).ok_or_else(|| {
         let message = "too many players read from this address: close one";

@@ -25,7 +25,7 @@ pub(crate) struct Place {
 
 impl Readers {
     /// `None` when the address has all that one may have. Loopback, where a proxy in front
-    /// connects from, is not counted: it speaks for everybody.
+    /// connects from that names nobody, is not counted: it speaks for everybody.
     pub(crate) fn take(&self, address: IpAddr) -> Option<Place> {
         let address = address.to_canonical();
         let key = (!address.is_loopback()).then(|| key(address));

@@ -11,6 +11,7 @@ use actix_web::{
 };
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, MessageStream};
 use boot::{
+    client,
     http::Refusal,
     ticket::{self, Share, Ticket},
 };
@@ -52,10 +53,10 @@ async fn open(
     let (token, protocol) =
         token(&request).ok_or_else(|| Refusal::ticket(ticket::Error::Forged))?;
     let ticket = service.0.tickets.verify(token).map_err(Refusal::ticket)?;
-    let address = request.peer_addr().ok_or_else(|| full(Full::All))?.ip();
-    let place = service.0.places.take(address).map_err(full)?;
-    // Behind a proxy strangers would seem to share an address.
-    let proxied = service.0.proxied || came_by_proxy(&request);
+    let client = client::of(&request).ok_or_else(|| full(Full::All))?;
+    let place = service.0.places.take(client.address).map_err(full)?;
+    // Behind a proxy that does not say for whom it asks, strangers would seem to share an address.
+    let proxied = !client.named && (service.0.proxied || came_by_proxy(&request));
     let origin = place.origin();
     let protocols: &[&str] = protocol.as_slice();
     let (response, socket, stream) = actix_ws::handle_with_protocols(&request, body, protocols)

@@ -29,7 +29,8 @@ pub struct Config {
     pub limits: Limits,
     /// How swarms are laid out.
     pub swarm: overlay_core::tracker::Config,
-    /// Viewers come through a proxy, so that their addresses are the proxy's.
+    /// Viewers come through a proxy, so that their addresses are the proxy's unless it is one
+    /// that names them (`boot::client`).
     pub proxied: bool,
     /// How it speaks to other services.
     pub tls: Tls,

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, time::Duration};
 
 use actix_web::{App, HttpServer};
-use boot::ticket::{Share, Signer, Ticket};
+use boot::{
+    client::Proxies,
+    ticket::{Share, Signer, Ticket},
+};
 use futures_util::{SinkExt, StreamExt};
 use overlay_core::wire::{FromTracker, Join, Ping, ToTracker, from_tracker, to_tracker};
 use prost::Message as _;
@@ -16,13 +19,15 @@ use proto::{
 };
 use serde_json::Value;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     time::timeout,
 };
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async, tungstenite};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, client_async, connect_async, tungstenite,
+};
 use tokio_util::sync::CancellationToken;
 use tracker::{Config, Limits, Service};
-use tungstenite::Message;
+use tungstenite::{Message, client::IntoClientRequest};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -54,8 +59,13 @@ impl Tracker {
         tokio::spawn(tracker::serve(service.clone(), listener, shutdown.clone()));
         let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
         let http = listener.local_addr()?;
-        let server =
-            HttpServer::new(move || App::new().configure(tracker::http::routes(service.clone())));
+        // Half of this machine's loopback addresses are a proxy's.
+        let proxies = Proxies::new(vec!["127.0.0.0/25".parse()?]);
+        let server = HttpServer::new(move || {
+            App::new()
+                .app_data(proxies.clone())
+                .configure(tracker::http::routes(service.clone()))
+        });
         tokio::spawn(server.workers(1).disable_signals().listen(listener)?.run());
         Ok(Self {
             http,
@@ -331,6 +341,35 @@ async fn one_address_and_all_together_have_a_limit() -> anyhow::Result<()> {
     viewers.pop();
     tracker.until_viewers(2).await?;
     tracker.joined(4).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_is_believed_every_viewer_has_its_own_limit() -> anyhow::Result<()> {
+    let tracker = Tracker::start(Limits {
+        sessions_per_address: 1,
+        ..Limits::default()
+    })
+    .await?;
+    let url = format!("ws://{}/ws?ticket={}", tracker.http, tracker.token(60)?);
+    // A session from one loopback address, said to be for somebody.
+    let open = async |from: [u8; 4], said: &'static str| {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind((from, 0).into())?;
+        let socket = socket.connect(tracker.http).await?;
+        let mut request = url.as_str().into_client_request()?;
+        let said = tungstenite::http::HeaderValue::from_static(said);
+        request.headers_mut().insert("x-forwarded-for", said);
+        anyhow::Ok(client_async(request, socket).await)
+    };
+    let _one = open([127, 0, 0, 1], "192.0.2.1").await??;
+    let _other = open([127, 0, 0, 1], "1.1.1.1, 198.51.100.1").await??;
+    let again = open([127, 0, 0, 2], "192.0.2.1").await?;
+    assert!(again.is_err(), "it has all that one may have");
+    // Who is not believed is one address, whatever it says.
+    let _stranger = open([127, 0, 0, 200], "203.0.113.1").await??;
+    let again = open([127, 0, 0, 200], "203.0.113.2").await?;
+    assert!(again.is_err(), "a stranger invents addresses");
     Ok(())
 }
 

@@ -81,8 +81,8 @@ impl Limits {
 /// The address that limits count, and its network: the whole of an IPv4 one and its /24; of
 /// IPv6 the network that one subscriber has, and the one that its site has. Never logged.
 fn counted(request: &HttpRequest) -> (u128, u128) {
-    let address = request.peer_addr().map(|address| address.ip());
-    address.map_or((0, 0), |address| match address.to_canonical() {
+    let client = boot::client::of(request);
+    client.map_or((0, 0), |client| match client.address {
         IpAddr::V4(address) => {
             let bits = u128::from(address.to_bits());
             (bits, bits >> 8 << 8 | 1 << 64)
@@ -121,6 +121,24 @@ mod tests {
         }
         assert!(all <= (f64::from(ATTEMPTS) * NETWORK) as usize, "{all}");
         assert!(limits.attempt(&from("198.51.100.1")).is_ok());
+    }
+
+    #[test]
+    fn viewers_behind_a_believed_proxy_are_counted_apart() {
+        let limits = Limits::with_attempts(1.0);
+        let ours = "10.0.0.0/8".parse().expect("a network");
+        let by = |proxy: [u8; 4], viewer: &str| {
+            let request = TestRequest::default()
+                .app_data(boot::client::Proxies::new(vec![ours]))
+                .peer_addr((proxy, 1).into())
+                .insert_header(("x-forwarded-for", viewer));
+            limits.attempt(&request.to_http_request()).is_ok()
+        };
+        assert!(by([10, 0, 0, 1], "192.0.2.1") && by([10, 0, 0, 1], "198.51.100.1"));
+        // By whichever proxy one comes.
+        assert!(!by([10, 0, 0, 2], "192.0.2.1"));
+        // And a stranger is itself, however many it says that it is.
+        assert!(by([203, 0, 113, 1], "192.0.2.7") && !by([203, 0, 113, 1], "192.0.2.8"));
     }
 
     #[test]
