@@ -15,6 +15,7 @@ use std::{
 use accounts::{Accounts, Config, Database, Error, Push};
 use anyhow::Context;
 use boot::units::parse_service_url;
+use presence::Presence;
 use proto::access::Role;
 use tokio::{net::TcpListener, time};
 use tokio_util::sync::CancellationToken;
@@ -99,6 +100,15 @@ pub(crate) struct Args {
         default_value = ""
     )]
     srt_public: String,
+    /// Where several instances count attempts and tickets together: redis://host:6379, or
+    /// rediss:// by TLS; else each counts for itself
+    #[arg(
+        long,
+        env = "LIVESTATION_REDIS",
+        hide_env_values = true,
+        value_name = "URL"
+    )]
+    redis: Option<String>,
     #[command(flatten)]
     turn: turn::Args,
     #[command(flatten)]
@@ -137,6 +147,10 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let life = Life::new(signal.clone());
     operators.serve(life.readiness())?;
     let mail = args.mail.open(args.mail_dir.as_deref())?;
+    let presence = match &args.redis {
+        Some(url) => Presence::shared(url).context("--redis")?,
+        None => Presence::in_process(),
+    };
     let config = Config {
         site: args
             .public_url
@@ -149,6 +163,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
             srt: args.srt_public,
         },
         attempts_per_address: args.mail.attempts_per_address,
+        presence,
         database,
         tracker: args.tracker,
         tls,

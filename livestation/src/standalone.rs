@@ -22,6 +22,7 @@ use boot::{
     units::{Rate, parse_rate, parse_service_url},
 };
 
+use presence::Presence;
 use proto::access::Role;
 
 use crate::{apart::Operators, exit, mail, tls::TlsFlags, web};
@@ -172,6 +173,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<ExitCode> {
         mail: args.mail.open(Some(&home.mail()))?,
         push: welcome::push(&sockets.addresses, args.public_url.as_deref()),
         attempts_per_address: args.mail.attempts_per_address,
+        presence: Presence::in_process(),
     })
     .await
     .context("cannot open the database in --data-dir")?;

@@ -8,7 +8,6 @@ mod description;
 mod limits;
 pub(crate) mod live;
 mod manage;
-mod rates;
 mod site;
 
 use actix_web::{

@@ -33,6 +33,7 @@ use boot::{
     ticket::{Share, Signer, Ticket, Verifier},
     tls::Tls,
 };
+use presence::Presence;
 use proto::{access::Role, tracker::tracker_client::TrackerClient};
 use tonic::transport::Channel as Transport;
 
@@ -86,6 +87,8 @@ pub struct Config {
     /// How often one address may sign up, log in or the like within ten minutes; a proxy in
     /// front is one address unless it is believed (`boot::client`).
     pub attempts_per_address: u32,
+    /// Where limits are counted; shared, if several instances are to count together.
+    pub presence: Presence,
 }
 
 /// Where broadcasters push.
@@ -130,15 +133,17 @@ impl Accounts {
         let store = store::Store::open(&config.database).await?;
         let trackers = trackers(&store, config.tracker, &config.tls).map_err(Error::TrackerUrl)?;
         metrics::announce();
+        let ticket = store.signing_key("ticket").await?;
+        let attempts = f64::from(config.attempts_per_address);
         Ok(Self(Arc::new(Inner {
-            signer: Signer::new(&store.signing_key("ticket").await?),
+            signer: Signer::new(&ticket),
+            limits: http::Limits::new(attempts, config.presence, &ticket),
             store,
             trackers,
             tls: config.tls,
             tracker_public: config.tracker_public,
             public_url: config.public_url,
             turn: config.turn,
-            limits: http::Limits::with_attempts(f64::from(config.attempts_per_address)),
             live: http::live::Live::default(),
             site: config.site.trim_end_matches('/').to_owned(),
             mail: config.mail,

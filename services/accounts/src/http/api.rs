@@ -49,7 +49,7 @@ pub(super) async fn ticket(
     accounts: web::Data<Accounts>,
     name: web::Path<String>,
 ) -> Result<HttpResponse, Refusal> {
-    if !accounts.0.limits.ticket(&request) {
+    if !accounts.0.limits.ticket(&request).await {
         return Err(Refusal::new(
             StatusCode::TOO_MANY_REQUESTS,
             "rate_limited",

@@ -79,7 +79,7 @@ pub(super) async fn sign_up(
     accounts: web::Data<Accounts>,
     new: web::Json<NewAccount>,
 ) -> Result<HttpResponse, Refusal> {
-    accounts.0.limits.attempt(&request)?;
+    accounts.0.limits.attempt(&request).await?;
     accounts
         .sign_up(SignUp {
             email: &new.email,
@@ -98,7 +98,7 @@ pub(super) async fn confirm(
     accounts: web::Data<Accounts>,
     typed: web::Json<Confirmation>,
 ) -> Result<HttpResponse, Refusal> {
-    accounts.0.limits.attempt(&request)?;
+    accounts.0.limits.attempt(&request).await?;
     let account = accounts.confirm(&typed.link, &typed.password).await?;
     Ok(HttpResponse::Created().json(Confirmed {
         approved: account.is_approved(),
@@ -114,7 +114,7 @@ pub(super) async fn forgot(
     accounts: web::Data<Accounts>,
     typed: web::Json<Forgotten>,
 ) -> Result<HttpResponse, Refusal> {
-    accounts.0.limits.attempt(&request)?;
+    accounts.0.limits.attempt(&request).await?;
     accounts.forgot(&typed.email).await?;
     Ok(sent())
 }
@@ -127,7 +127,7 @@ pub(super) async fn reset(
     accounts: web::Data<Accounts>,
     typed: web::Json<Confirmation>,
 ) -> Result<HttpResponse, Refusal> {
-    accounts.0.limits.attempt(&request)?;
+    accounts.0.limits.attempt(&request).await?;
     accounts.reset(&typed.link, &typed.password).await?;
     Ok(HttpResponse::NoContent().finish())
 }

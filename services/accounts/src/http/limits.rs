@@ -1,57 +1,72 @@
 //! How often strangers may ask for what is dear: by address, by network, by account. The one
 //! rule: what is refused here has cost nothing yet.
 
-use std::{net::IpAddr, time::Instant};
+use std::net::IpAddr;
 
 use actix_web::HttpRequest;
+use presence::{Presence, Rate};
 
-use super::rates::Rates;
 use crate::{Error, email::Email};
 
 /// Viewers behind one address may all come at once, a household or a load test, and then as a
 /// crowd's members come and go.
-const TICKETS: (f64, f64) = (600.0, 20.0);
+const TICKETS: Rate = Rate {
+    burst: 600.0,
+    per_second: 20.0,
+};
 /// In which the attempts of an address come back.
 const REFILL_S: f64 = 600.0;
 /// A network (an IPv4 /24, an IPv6 /48) has as many as ten addresses.
 const NETWORK: f64 = 10.0;
 /// For one account, from wherever it is tried: more slips than anybody makes, then one in half
 /// a minute. A guesser of a good password needs longer than there are people.
-const GUESSES: (f64, f64) = (20.0, 1.0 / 30.0);
+const GUESSES: Rate = Rate {
+    burst: 20.0,
+    per_second: 1.0 / 30.0,
+};
 
-/// The buckets of this process. A restart forgives.
+/// What all instances of accounts count together, if they share a store.
 pub(crate) struct Limits {
-    tickets: Rates,
-    attempts: Rates,
-    networks: Rates,
-    guesses: Rates,
+    presence: Presence,
+    attempts: Rate,
+    networks: Rate,
+    /// Of which stand in the store neither addresses nor mailboxes, but what only accounts can
+    /// make of them.
+    secret: [u8; 32],
 }
 
 impl Limits {
-    /// With so many attempts at once from an address, and so many again in ten minutes.
-    pub(crate) fn with_attempts(burst: f64) -> Self {
-        let per_second = burst / REFILL_S;
+    /// With so many attempts at once from an address, and so many again in ten minutes. `key` is
+    /// a secret that all instances have.
+    pub(crate) fn new(burst: f64, presence: Presence, key: &[u8; 32]) -> Self {
+        let of = |burst: f64| Rate {
+            burst,
+            per_second: burst / REFILL_S,
+        };
         Self {
-            tickets: Rates::new(TICKETS.0, TICKETS.1),
-            attempts: Rates::new(burst, per_second),
-            networks: Rates::new(burst * NETWORK, per_second * NETWORK),
-            guesses: Rates::new(GUESSES.0, GUESSES.1),
+            presence,
+            attempts: of(burst),
+            networks: of(burst * NETWORK),
+            secret: blake3::derive_key("livestation 2026 who is counted", key),
         }
     }
 
     /// A ticket for this address.
-    pub(crate) fn ticket(&self, request: &HttpRequest) -> bool {
-        self.tickets.allow(counted(request).0, Instant::now())
+    pub(crate) async fn ticket(&self, request: &HttpRequest) -> bool {
+        let (address, _) = counted(request);
+        self.allow("tickets", TICKETS, &address.to_be_bytes()).await
     }
 
     /// Something that costs a hash or a mail.
     ///
     /// # Errors
     /// [`Error::TooOften`].
-    pub(crate) fn attempt(&self, request: &HttpRequest) -> Result<(), Error> {
+    pub(crate) async fn attempt(&self, request: &HttpRequest) -> Result<(), Error> {
         let (address, network) = counted(request);
-        let now = Instant::now();
-        match self.attempts.allow(address, now) && self.networks.allow(network, now) {
+        let (address, network) = (address.to_be_bytes(), network.to_be_bytes());
+        let allowed = self.allow("attempts", self.attempts, &address).await
+            && self.allow("networks", self.networks, &network).await;
+        match allowed {
             true => Ok(()),
             false => Err(Error::TooOften),
         }
@@ -61,20 +76,22 @@ impl Limits {
     ///
     /// # Errors
     /// [`Error::TooOften`].
-    pub(crate) fn guess(&self, email: &str) -> Result<(), Error> {
+    pub(crate) async fn guess(&self, email: &str) -> Result<(), Error> {
         let Ok(email) = Email::parse(email) else {
             return Ok(());
         };
-        let hash = blake3::hash(email.key().as_bytes());
-        let mut short = [0; 16];
-        short.copy_from_slice(&hash.as_bytes()[..16]);
-        match self
-            .guesses
-            .allow(u128::from_be_bytes(short), Instant::now())
-        {
+        match self.allow("guesses", GUESSES, email.key().as_bytes()).await {
             true => Ok(()),
             false => Err(Error::TooOften),
         }
+    }
+
+    async fn allow(&self, limit: &'static str, rate: Rate, whom: &[u8]) -> bool {
+        let hash = blake3::keyed_hash(&self.secret, whom);
+        let mut short = [0; 16];
+        short.copy_from_slice(&hash.as_bytes()[..16]);
+        let whom = u128::from_be_bytes(short);
+        self.presence.allow(limit, rate, whom).await
     }
 }
 
@@ -100,53 +117,70 @@ mod tests {
 
     use super::*;
 
-    const ATTEMPTS: u32 = 60;
+    const ATTEMPTS: usize = 60;
+
+    fn limits(burst: usize) -> Limits {
+        Limits::new(burst as f64, Presence::in_process(), &[7; 32])
+    }
 
     fn from(address: &str) -> HttpRequest {
         let address = format!("{address}:1").parse().expect("an address");
         TestRequest::default().peer_addr(address).to_http_request()
     }
 
-    #[test]
-    fn an_address_and_its_network_are_bounded() {
-        let limits = Limits::with_attempts(f64::from(ATTEMPTS));
-        let granted = (0..1000).filter(|_| limits.attempt(&from("192.0.2.1")).is_ok());
-        assert_eq!(granted.count(), ATTEMPTS as usize);
-        let mut all = 0;
-        for last in 2..100 {
-            let from = from(&format!("192.0.2.{last}"));
-            all += (0..ATTEMPTS)
-                .filter(|_| limits.attempt(&from).is_ok())
-                .count();
+    async fn granted(limits: &Limits, address: &str, asked: usize) -> usize {
+        let (request, mut granted) = (from(address), 0);
+        for _ in 0..asked {
+            granted += usize::from(limits.attempt(&request).await.is_ok());
         }
-        assert!(all <= (f64::from(ATTEMPTS) * NETWORK) as usize, "{all}");
-        assert!(limits.attempt(&from("198.51.100.1")).is_ok());
+        granted
     }
 
-    #[test]
-    fn viewers_behind_a_believed_proxy_are_counted_apart() {
-        let limits = Limits::with_attempts(1.0);
+    #[tokio::test]
+    async fn an_address_and_its_network_are_bounded() {
+        let limits = limits(ATTEMPTS);
+        assert_eq!(granted(&limits, "192.0.2.1", 1000).await, ATTEMPTS);
+        let mut all = 0;
+        for last in 2..100 {
+            all += granted(&limits, &format!("192.0.2.{last}"), ATTEMPTS).await;
+        }
+        assert!(all <= ATTEMPTS * NETWORK as usize, "{all}");
+        assert_eq!(granted(&limits, "198.51.100.1", 1).await, 1);
+    }
+
+    #[tokio::test]
+    async fn viewers_behind_a_believed_proxy_are_counted_apart() {
+        let limits = limits(1);
         let ours = "10.0.0.0/8".parse().expect("a network");
-        let by = |proxy: [u8; 4], viewer: &str| {
+        let by = async |proxy: [u8; 4], viewer: &str| {
             let request = TestRequest::default()
                 .app_data(boot::client::Proxies::new(vec![ours]))
                 .peer_addr((proxy, 1).into())
                 .insert_header(("x-forwarded-for", viewer));
-            limits.attempt(&request.to_http_request()).is_ok()
+            limits.attempt(&request.to_http_request()).await.is_ok()
         };
-        assert!(by([10, 0, 0, 1], "192.0.2.1") && by([10, 0, 0, 1], "198.51.100.1"));
+        assert!(by([10, 0, 0, 1], "192.0.2.1").await);
+        assert!(by([10, 0, 0, 1], "198.51.100.1").await);
         // By whichever proxy one comes.
-        assert!(!by([10, 0, 0, 2], "192.0.2.1"));
+        assert!(!by([10, 0, 0, 2], "192.0.2.1").await);
         // And a stranger is itself, however many it says that it is.
-        assert!(by([203, 0, 113, 1], "192.0.2.7") && !by([203, 0, 113, 1], "192.0.2.8"));
+        assert!(by([203, 0, 113, 1], "192.0.2.7").await);
+        assert!(!by([203, 0, 113, 1], "192.0.2.8").await);
     }
 
-    #[test]
-    fn an_accounts_password_is_guessed_at_a_bounded_rate() {
-        let limits = Limits::with_attempts(f64::from(ATTEMPTS));
-        let granted = |email| (0..100).filter(|_| limits.guess(email).is_ok()).count();
-        assert_eq!(granted("ann@mail.example"), GUESSES.0 as usize);
-        assert_eq!(granted("ANN@mail.example"), 0);
-        assert_eq!(granted("bob@mail.example"), GUESSES.0 as usize);
+    #[tokio::test]
+    async fn an_accounts_password_is_guessed_at_a_bounded_rate() {
+        let limits = limits(ATTEMPTS);
+        let granted = async |email: &str| {
+            let mut granted = 0;
+            for _ in 0..100 {
+                granted += usize::from(limits.guess(email).await.is_ok());
+            }
+            granted
+        };
+        let most = GUESSES.burst as usize;
+        assert_eq!(granted("ann@mail.example").await, most);
+        assert_eq!(granted("ANN@mail.example").await, 0);
+        assert_eq!(granted("bob@mail.example").await, most);
     }
 }

@@ -32,10 +32,13 @@ mod members;
 mod migrations;
 mod outages;
 mod place;
+#[path = "../../../presence/tests/redis/server.rs"]
+mod redis;
 mod registry;
 mod roles;
 mod server;
 mod service;
+mod shared;
 mod sink;
 mod site;
 mod trackers;

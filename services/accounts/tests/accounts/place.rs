@@ -2,6 +2,7 @@
 
 use accounts::{Accounts, Config, Database, Push};
 use anyhow::Result;
+use presence::Presence;
 
 use crate::server::Postgres;
 
@@ -82,5 +83,6 @@ pub(crate) fn config(database: Database, public_url: Option<&str>) -> Config {
             srt: String::new(),
         },
         attempts_per_address: 60,
+        presence: Presence::in_process(),
     }
 }

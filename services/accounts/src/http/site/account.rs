@@ -96,7 +96,7 @@ async fn password(
     posted: Posted,
 ) -> Result<HttpResponse, Stop> {
     let Posted { member, fields } = posted;
-    let changed = match limited(&request, &accounts, &member) {
+    let changed = match limited(&request, &accounts, &member).await {
         Ok(()) => {
             let (old, new) = (fields.get("old"), fields.get("password"));
             accounts.change_password(&member.entrance, old, new).await
@@ -111,9 +111,13 @@ async fn password(
 }
 
 /// Who stole a log-in shall not find the password with it.
-fn limited(request: &HttpRequest, accounts: &Accounts, member: &Member) -> Result<(), Error> {
-    accounts.0.limits.attempt(request)?;
-    accounts.0.limits.guess(member.account().email.as_str())
+async fn limited(request: &HttpRequest, accounts: &Accounts, member: &Member) -> Result<(), Error> {
+    accounts.0.limits.attempt(request).await?;
+    accounts
+        .0
+        .limits
+        .guess(member.account().email.as_str())
+        .await
 }
 
 async fn end_login(
@@ -163,7 +167,7 @@ async fn delete(
     posted: Posted,
 ) -> Result<HttpResponse, Stop> {
     let Posted { member, fields } = posted;
-    let deleted = match limited(&request, &accounts, &member) {
+    let deleted = match limited(&request, &accounts, &member).await {
         Ok(()) => {
             accounts
                 .delete_account(member.account(), fields.get("old"))

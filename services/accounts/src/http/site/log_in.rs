@@ -101,8 +101,8 @@ async fn try_to_log_in(
     fields: &Fields,
 ) -> Result<HttpResponse, Error> {
     let (email, password) = (fields.get("email"), fields.get("password"));
-    accounts.0.limits.attempt(request)?;
-    accounts.0.limits.guess(email)?;
+    accounts.0.limits.attempt(request).await?;
+    accounts.0.limits.guess(email).await?;
     let account = accounts.log_in(email, password).await?;
     let cookie = visitor::enter(accounts, request, &account).await?;
     let mut reply = go_to(local(fields.get("to")));
@@ -157,7 +157,7 @@ async fn forgot(
     accounts: web::Data<Accounts>,
     fields: Fields,
 ) -> Result<HttpResponse, Stop> {
-    let asked = match accounts.0.limits.attempt(&request) {
+    let asked = match accounts.0.limits.attempt(&request).await {
         Ok(()) => accounts.forgot(fields.get("email")).await,
         Err(error) => Err(error),
     };
@@ -199,7 +199,7 @@ async fn reset(
     fields: Fields,
 ) -> Result<HttpResponse, Stop> {
     let link = fields.get("link");
-    let reset = match accounts.0.limits.attempt(&request) {
+    let reset = match accounts.0.limits.attempt(&request).await {
         Ok(()) => accounts.reset(link, fields.get("password")).await,
         Err(error) => Err(error),
     };

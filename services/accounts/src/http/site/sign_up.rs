@@ -79,7 +79,7 @@ async fn post(
     accounts: web::Data<Accounts>,
     fields: Fields,
 ) -> Result<HttpResponse, Stop> {
-    let signed_up = match accounts.0.limits.attempt(&request) {
+    let signed_up = match accounts.0.limits.attempt(&request).await {
         Ok(()) => accounts.sign_up(read(&fields)).await,
         Err(error) => Err(error),
     };
@@ -140,7 +140,7 @@ async fn confirm(
     fields: Fields,
 ) -> Result<HttpResponse, Stop> {
     let link = fields.get("link");
-    let confirmed = match accounts.0.limits.attempt(&request) {
+    let confirmed = match accounts.0.limits.attempt(&request).await {
         Ok(()) => accounts.confirm(link, fields.get("password")).await,
         Err(error) => Err(error),
     };
