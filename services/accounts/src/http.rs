@@ -8,6 +8,7 @@ mod description;
 mod limits;
 pub(crate) mod live;
 mod manage;
+mod operation;
 mod site;
 
 use actix_web::{
@@ -43,10 +44,8 @@ pub fn routes(accounts: Accounts) -> impl FnOnce(&mut web::ServiceConfig) {
             .configure(boot::http::extractors)
             .app_data(web::Data::new(accounts))
             .service(
-                web::scope("/api/v1")
-                    .configure(api::routes)
-                    .configure(beta::routes)
-                    .configure(manage::routes)
+                web::scope(operation::PREFIX)
+                    .configure(operation::routes)
                     .default_service(web::to(|| async { Err::<&str, _>(Refusal::not_found()) })),
             )
             .configure(site::routes)

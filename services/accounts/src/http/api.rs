@@ -1,4 +1,4 @@
-//! The open half of the JSON API: tickets, figures, the document that describes it all.
+//! The open half of the JSON API: tickets and figures.
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -11,15 +11,17 @@ use serde::Serialize;
 use tonic::transport::Channel;
 use utoipa::ToSchema;
 
+use super::operation::Operation;
 use crate::{Accounts, ChannelName, Error, turn::IceServer};
 
 const HOST_MAX: usize = 255;
 
-pub(super) fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/openapi.json", web::get().to(super::description::openapi))
-        .route("/channels/{name}/ticket", web::post().to(ticket))
-        .route("/channels/{name}/stats", web::get().to(stats))
-        .route("/channels/{name}/swarm", web::get().to(swarm));
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::of::<__path_ticket>(web::to(ticket)),
+        Operation::of::<__path_stats>(web::to(stats)),
+        Operation::of::<__path_swarm>(web::to(swarm)),
+    ]
 }
 
 /// What a viewer needs to join.

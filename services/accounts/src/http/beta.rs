@@ -6,15 +6,17 @@ use boot::http::Refusal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::live::OnAir;
+use super::{live::OnAir, operation::Operation};
 use crate::{Accounts, SignUp};
 
-pub(super) fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.route("/signup", web::post().to(sign_up))
-        .route("/signup/confirm", web::post().to(confirm))
-        .route("/password/forgot", web::post().to(forgot))
-        .route("/password/reset", web::post().to(reset))
-        .route("/live", web::get().to(live));
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::of::<__path_sign_up>(web::to(sign_up)),
+        Operation::of::<__path_confirm>(web::to(confirm)),
+        Operation::of::<__path_forgot>(web::to(forgot)),
+        Operation::of::<__path_reset>(web::to(reset)),
+        Operation::of::<__path_live>(web::to(live)),
+    ]
 }
 
 #[derive(Deserialize, ToSchema)]

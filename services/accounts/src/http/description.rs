@@ -1,15 +1,15 @@
-//! The API's description, generated from the code that answers. The one rule: an address that
-//! is not described is not there, as a test holds.
+//! The API's description, generated from the code that answers. The one rule: what programs may
+//! ask is described, and what is described answers, as tests hold; pages for people are not.
 
 use std::sync::LazyLock;
 
-use actix_web::HttpResponse;
+use actix_web::{HttpResponse, web};
 use utoipa::{
     IntoParams, Modify, OpenApi, ToResponse, ToSchema,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 
-use super::{api, beta, manage};
+use super::{api, beta, manage, operation::Operation};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -34,6 +34,7 @@ use super::{api, beta, manage};
         manage::keys,
         manage::create_key,
         manage::revoke_key,
+        openapi,
         live_mp4,
         session,
         health,
@@ -57,10 +58,22 @@ impl Modify for Token {
 static TEXT: LazyLock<String> =
     LazyLock::new(|| Description::openapi().to_json().unwrap_or_default());
 
+pub(super) fn operations() -> Vec<Operation> {
+    vec![Operation::of::<__path_openapi>(web::to(openapi))]
+}
+
+/// The document, as JSON.
+pub(super) fn text() -> &'static str {
+    TEXT.as_str()
+}
+
+/// This document.
+#[utoipa::path(get, path = "/api/v1/openapi.json", tag = "operation",
+    responses((status = 200, description = "OpenAPI 3.1", content_type = "application/json", body = serde_json::Value)))]
 pub(super) async fn openapi() -> HttpResponse {
     HttpResponse::Ok()
         .content_type("application/json")
-        .body(TEXT.as_str())
+        .body(text())
 }
 
 /// Refused or failed.

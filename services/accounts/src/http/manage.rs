@@ -12,28 +12,22 @@ use boot::{http::Refusal, ticket::Share};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::operation::Operation;
 use crate::{
     Account, Accounts, Caller, Channel, ChannelName, Error, PLAY_OUT_DELAY_MS, Scope, Settings,
     StreamKey,
 };
 
-pub(super) fn routes(cfg: &mut web::ServiceConfig) {
-    cfg.service(
-        web::resource("/channels")
-            .route(web::get().to(list))
-            .route(web::post().to(create)),
-    )
-    .service(
-        web::resource("/channels/{name}/keys")
-            .route(web::get().to(keys))
-            .route(web::post().to(create_key)),
-    )
-    .route("/channels/{name}/keys/{id}", web::delete().to(revoke_key))
-    .service(
-        web::resource("/channels/{name}")
-            .route(web::patch().to(change))
-            .route(web::delete().to(delete)),
-    );
+pub(super) fn operations() -> Vec<Operation> {
+    vec![
+        Operation::of::<__path_list>(web::to(list)),
+        Operation::of::<__path_create>(web::to(create)),
+        Operation::of::<__path_change>(web::to(change)),
+        Operation::of::<__path_delete>(web::to(delete)),
+        Operation::of::<__path_keys>(web::to(keys)),
+        Operation::of::<__path_create_key>(web::to(create_key)),
+        Operation::of::<__path_revoke_key>(web::to(revoke_key)),
+    ]
 }
 
 impl FromRequest for Caller {
