@@ -87,9 +87,13 @@ pub struct Method {
 const REGISTERED: &[Role] = &[Role::Ingest, Role::Encoder, Role::Tracker, Role::Seeder];
 
 /// Every method of every contract.
-pub static METHODS: [Method; 12] = [
+pub static METHODS: [Method; 13] = [
     Method {
         path: "/livestation.accounts.Accounts/Authorize",
+        callers: &[Role::Ingest],
+    },
+    Method {
+        path: "/livestation.accounts.Accounts/Revoked",
         callers: &[Role::Ingest],
     },
     Method {

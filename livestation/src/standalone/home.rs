@@ -82,7 +82,7 @@ impl Home {
     async fn stream_key(&self, accounts: &Accounts, channel: &Channel) -> anyhow::Result<String> {
         if let Some(key) = self.read(STREAM_KEY)? {
             match accounts.authorize(&key).await {
-                Ok(found) if found.id == channel.id => return Ok(key),
+                Ok(found) if found.channel.id == channel.id => return Ok(key),
                 Ok(_) | Err(accounts::Error::WrongKey) => {
                     tracing::warn!("the stream key on file is not good any more: making another");
                 }

@@ -44,6 +44,14 @@ const RESERVED: [&str; 22] = [
     "ws",
 ];
 
+/// Who may publish, and where.
+pub struct Publisher {
+    /// Where.
+    pub channel: Channel,
+    /// Of the stream key that was shown.
+    pub key_id: i64,
+}
+
 /// A channel as accounts knows it.
 #[derive(Clone)]
 pub struct Channel {

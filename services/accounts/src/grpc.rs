@@ -4,7 +4,8 @@ use boot::traces;
 use proto::{
     accounts::{
         self as wire, AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest,
-        TicketKeyReply, TicketKeyRequest, accounts_server::AccountsServer,
+        RevokedReply, RevokedRequest, StreamKey, TicketKeyReply, TicketKeyRequest,
+        accounts_server::AccountsServer,
     },
     registry::registry_server::RegistryServer,
 };
@@ -13,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 use tracing::Instrument;
 
-use crate::{Accounts, Channel, Error};
+use crate::{Accounts, Channel, Error, Publisher};
 
 /// The requests are small; a larger one is no request of ours.
 const MESSAGE_MAX: usize = 16 << 10;
@@ -44,11 +45,26 @@ impl wire::accounts_server::Accounts for Accounts {
         traces::follow(&span, &request);
         let request = request.into_inner();
         let found = Self::authorize(self, &request.stream_key).instrument(span);
-        let channel = found.await?;
+        let Publisher { channel, key_id } = found.await?;
         tracing::info!(channel = %channel.name, protocol = protocol(&request), "publisher authorised");
         Ok(Response::new(AuthorizeReply {
             channel: Some(to_wire(&channel)),
+            key_id,
         }))
+    }
+
+    async fn revoked(
+        &self,
+        request: Request<RevokedRequest>,
+    ) -> Result<Response<RevokedReply>, Status> {
+        let mut keys = request.into_inner().keys;
+        let ids: Vec<_> = keys.iter().map(|key| key.id).collect();
+        let good = self.good_keys(&ids).await?;
+        let is = |key: &StreamKey, (id, channel): &(i64, [u8; 16])| {
+            key.id == *id && key.channel_id == channel[..]
+        };
+        keys.retain(|key| !good.iter().any(|good| is(key, good)));
+        Ok(Response::new(RevokedReply { keys }))
     }
 
     async fn certify_epoch(

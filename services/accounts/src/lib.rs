@@ -42,7 +42,7 @@ use instance::Instance;
 pub use account::{Account, AccountId};
 pub use beta::SignUp;
 pub use caller::{Caller, Scope, Scopes};
-pub use channel::{Channel, ChannelName, PLAY_OUT_DELAY_MS};
+pub use channel::{Channel, ChannelName, PLAY_OUT_DELAY_MS, Publisher};
 pub use database::Database;
 pub use email::Email;
 pub use error::Error;
@@ -61,6 +61,9 @@ pub use turn::Turn;
 
 /// A viewer whose session breaks asks for another ticket, so that one need not last long.
 const TICKET_TTL: Duration = Duration::from_secs(600);
+
+/// As `accounts.proto` bounds it.
+const KEYS_ASKED_MAX: usize = 256;
 
 /// What accounts needs to know.
 #[derive(Clone, Debug)]
@@ -213,7 +216,8 @@ impl Accounts {
         self.0.store.stream_keys(channel).await
     }
 
-    /// Makes a key worthless for broadcasts to come. Revoking twice is once.
+    /// Makes a key worthless; a broadcast that came with it ends within 5 s. Revoking twice is
+    /// once.
     ///
     /// # Errors
     /// [`Error::NoSuchKey`], [`Error::Database`].
@@ -223,14 +227,25 @@ impl Accounts {
         Ok(())
     }
 
-    /// The channel that the holder of this key may publish to.
+    /// What the holder of this key may publish to.
     ///
     /// # Errors
     /// [`Error::WrongKey`], [`Error::Database`].
-    pub async fn authorize(&self, stream_key: &str) -> Result<Channel, Error> {
-        let found = self.0.store.channel_by_stream_key(stream_key).await;
+    pub async fn authorize(&self, stream_key: &str) -> Result<Publisher, Error> {
+        let found = self.0.store.publisher(stream_key).await;
         metrics::authorized(&found);
         found
+    }
+
+    /// Of the stream keys with these ids, those that are good, each with its channel's id.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] of more than 256, [`Error::Database`].
+    pub(crate) async fn good_keys(&self, ids: &[i64]) -> Result<Vec<(i64, [u8; 16])>, Error> {
+        if ids.len() > KEYS_ASKED_MAX {
+            return Err(Error::Invalid("at most 256 keys are asked about at once"));
+        }
+        self.0.store.good_stream_keys(ids).await
     }
 
     /// A new API token; the one time that it is told.

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use boot::metrics::{self, Counter, Counters};
 
-use crate::{Channel, Error};
+use crate::{Error, Publisher};
 
 static TICKETS: LazyLock<Counter> =
     LazyLock::new(|| metrics::register("accounts_tickets", "Tickets issued to viewers"));
@@ -37,7 +37,7 @@ pub(crate) fn ticket() {
     TICKETS.inc();
 }
 
-pub(crate) fn authorized(found: &Result<Channel, Error>) {
+pub(crate) fn authorized(found: &Result<Publisher, Error>) {
     let answer = match found {
         Ok(_) => "granted",
         Err(Error::WrongKey) => "wrong_key",

@@ -12,7 +12,7 @@ use ed25519_dalek::{Signer, SigningKey};
 use proto::{
     accounts::{
         AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest, Channel,
-        TicketKeyReply, TicketKeyRequest,
+        RevokedReply, RevokedRequest, TicketKeyReply, TicketKeyRequest,
         accounts_server::{Accounts, AccountsServer},
     },
     encoder::{
@@ -90,6 +90,10 @@ impl Accounts for AccountsDouble {
         _: Request<AuthorizeRequest>,
     ) -> Result<Response<AuthorizeReply>, Status> {
         Err(Status::unimplemented("not asked here"))
+    }
+
+    async fn revoked(&self, _: Request<RevokedRequest>) -> Result<Response<RevokedReply>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
     }
 
     async fn ticket_key(

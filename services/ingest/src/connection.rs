@@ -68,6 +68,7 @@ impl Connection {
         match published {
             Ok(()) => publication.close().await,
             Err(refusal) => {
+                span.in_scope(|| tracing::info!(reason = %refusal, "closing"));
                 // What came whole is shown; the encoder waits for the broadcaster's return.
                 let _ = publication.flush().await;
                 Err(refusal)
@@ -112,6 +113,7 @@ impl Connection {
     /// Carries media until the broadcaster unpublishes.
     async fn publish(&mut self, publication: &mut Publication) -> Result<(), Refusal> {
         let shutdown = self.shared.shutdown.clone();
+        let revoked = publication.revoked();
         let mut heard = Instant::now();
         let mut flushed = false;
         loop {
@@ -126,6 +128,7 @@ impl Connection {
             let idle_at = heard + self.shared.limits.idle;
             tokio::select! {
                 () = shutdown.cancelled() => return Err(Refusal::Stopping),
+                () = revoked.cancelled() => return Err(Refusal::Revoked),
                 orphaned = publication.orphaned() => {
                 orphaned?;
                 publication.inherit().await?;

@@ -9,6 +9,7 @@ mod authorize;
 mod connection;
 mod encoders;
 mod gate;
+mod keys;
 mod metrics;
 mod publication;
 mod refusal;
@@ -27,6 +28,7 @@ use authorize::authorize;
 use connection::Connection;
 use encoders::Encoders;
 use gate::{Gate, Visitor};
+use keys::Keys;
 use publication::Publication;
 use refusal::Refusal;
 
@@ -118,6 +120,7 @@ pub enum Error {
 struct Shared {
     limits: Limits,
     gate: Gate,
+    keys: Keys,
     accounts: Channel,
     encoders: Encoders,
     shutdown: CancellationToken,
@@ -148,11 +151,12 @@ impl Shared {
         if let Err(Refusal::WrongKey(_)) = &authorized {
             self.on_wrong_key(visitor);
         }
-        let channel = authorized?;
+        let (channel, key_id) = authorized?;
         if !self.gate.admit(visitor) {
             return Err(Refusal::Full);
         }
-        Publication::open(self.encoders.clone(), channel, protocol).await
+        let key = self.keys.hold(&channel, key_id);
+        Publication::open(self.encoders.clone(), channel, key, protocol).await
     }
 
     fn on_wrong_key(&self, visitor: &Visitor) {
@@ -189,7 +193,8 @@ pub async fn serve(
     let shared = Arc::new(Shared {
         limits: config.limits,
         gate: Gate::new(config.limits),
-        accounts,
+        keys: Keys::default(),
+        accounts: accounts.clone(),
         encoders: Encoders::new(encoders, shutdown.clone()),
         shutdown,
     });
@@ -199,7 +204,11 @@ pub async fn serve(
             srt::serve(shared.clone(), config.srt, socket).await;
         }
     };
-    tokio::join!(serve_rtmp(shared.clone(), rtmp), by_srt);
+    let taking = async { tokio::join!(serve_rtmp(shared.clone(), rtmp), by_srt) };
+    tokio::select! {
+        _ = taking => {}
+        () = shared.keys.watch(accounts) => {}
+    }
     Ok(())
 }
 

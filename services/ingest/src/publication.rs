@@ -17,10 +17,12 @@ use proto::{
     encoder::{Close, Fragment, encode_reply, encode_request::Kind},
 };
 use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
 use tracing::Span;
 
 use crate::{
     encoders::{Encoders, Session},
+    keys::Key,
     metrics,
     refusal::Refusal,
 };
@@ -28,6 +30,7 @@ use crate::{
 /// One publish session.
 pub(crate) struct Publication {
     channel: Channel,
+    key: Key,
     encoders: Encoders,
     session: Session,
     fragmenter: Fragmenter,
@@ -64,11 +67,13 @@ impl Publication {
     pub(crate) async fn open(
         encoders: Encoders,
         channel: Channel,
+        key: Key,
         protocol: &'static str,
     ) -> Result<Self, Refusal> {
         let session = encoders.open(&channel).await?;
         Ok(Self {
             channel,
+            key,
             encoders,
             fragmenter: Fragmenter::new(session.base_us),
             end_us: session.base_us,
@@ -90,6 +95,11 @@ impl Publication {
     /// The slug of the channel.
     pub(crate) fn channel(&self) -> &str {
         &self.channel.name
+    }
+
+    /// Cancelled when its stream key is good no more.
+    pub(crate) fn revoked(&self) -> CancellationToken {
+        self.key.revoked()
     }
 
     /// A video tag came.

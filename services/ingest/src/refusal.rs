@@ -8,6 +8,9 @@ use tonic::{Code, Status};
 pub(crate) enum Refusal {
     #[error("wrong stream key")]
     WrongKey(String),
+    /// Of one who is on air.
+    #[error("the stream key was revoked")]
+    Revoked,
     #[error("too many wrong keys")]
     TooManyKeys,
     #[error("the channel is already live")]
@@ -44,7 +47,9 @@ impl Refusal {
     /// speaks no RTMP.
     pub(crate) fn status(&self) -> Option<(&'static str, String)> {
         let code = match self {
-            Self::WrongKey(_) | Self::TooManyKeys => "NetStream.Publish.Unauthorized",
+            Self::WrongKey(_) | Self::Revoked | Self::TooManyKeys => {
+                "NetStream.Publish.Unauthorized"
+            }
             Self::AlreadyLive => "NetStream.Publish.BadName",
             Self::Codec(_) | Self::TransportStream(_) | Self::Stream(_) => {
                 "NetStream.Publish.Rejected"
@@ -69,8 +74,9 @@ impl Refusal {
     }
 
     /// All that [`Refusal::name`] says.
-    pub(crate) const NAMES: [&str; 13] = [
+    pub(crate) const NAMES: [&str; 14] = [
         "wrong_key",
+        "revoked",
         "too_many_keys",
         "already_live",
         "away",
@@ -89,6 +95,7 @@ impl Refusal {
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::WrongKey(_) => "wrong_key",
+            Self::Revoked => "revoked",
             Self::TooManyKeys => "too_many_keys",
             Self::AlreadyLive => "already_live",
             Self::Away(_) => "away",

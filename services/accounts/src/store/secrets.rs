@@ -1,11 +1,11 @@
 //! Stream keys and the keys that sign, in the database. Called by `Accounts`. The
 //! one rule: of what people hold only the hash is here.
 
-use sqlx::{Row, any::AnyRow};
+use sqlx::{AssertSqlSafe, Row, any::AnyRow};
 
 use super::{Store, array, channels::channel, now};
 use crate::{
-    Channel, Error,
+    Channel, Error, Publisher,
     secret::{Kind, Secret, hash_of_typed, random},
 };
 
@@ -69,7 +69,7 @@ impl Store {
     }
 
     /// Whose good key this is.
-    pub(crate) async fn channel_by_stream_key(&self, typed: &str) -> Result<Channel, Error> {
+    pub(crate) async fn publisher(&self, typed: &str) -> Result<Publisher, Error> {
         let hash = hash_of_typed(Kind::StreamKey, typed).ok_or(Error::WrongKey)?;
         let mut session = self.session().await?;
         let query = sqlx::query("SELECT c.id, c.name, c.secret_key, c.play_out_delay_ms, c.share, c.created_at, c.owner_id, c.title, c.description, k.hash, k.id AS key_id FROM stream_keys k JOIN channels c ON c.id = k.channel_id WHERE k.hash = $1 AND k.revoked_at IS NULL")
@@ -79,12 +79,34 @@ impl Store {
         if blake3::Hash::from_bytes(array(&row, "hash")?) != hash {
             return Err(Error::WrongKey);
         }
+        let key_id: i64 = row.try_get("key_id")?;
         let query = sqlx::query("UPDATE stream_keys SET last_used_at = $1 WHERE id = $2 AND coalesce(last_used_at, 0) < $1 - $3")
             .bind(now())
-            .bind(row.try_get::<i64, _>("key_id")?)
+            .bind(key_id)
             .bind(USE_PRECISION_S);
         session.execute(query).await?;
-        Ok(channel(&row)?)
+        let channel = channel(&row)?;
+        Ok(Publisher { channel, key_id })
+    }
+
+    /// Of the keys with these ids, those that are good, each with its channel's id.
+    pub(crate) async fn good_stream_keys(
+        &self,
+        ids: &[i64],
+    ) -> Result<Vec<(i64, [u8; 16])>, Error> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<_> = (1..=ids.len()).map(|place| format!("${place}")).collect();
+        let text = format!(
+            "SELECT id, channel_id FROM stream_keys WHERE revoked_at IS NULL AND id IN ({})",
+            places.join(", ")
+        );
+        // Each number of keys is another statement: none is worth keeping prepared.
+        let query = sqlx::query(AssertSqlSafe(text)).persistent(false);
+        let query = ids.iter().fold(query, |query, id| query.bind(*id));
+        let rows = self.session().await?.rows(query).await?;
+        Ok(rows.iter().map(ids_of).collect::<Result<_, _>>()?)
     }
 
     pub(crate) async fn revoke_stream_key(&self, channel: &Channel, id: i64) -> Result<(), Error> {
@@ -97,6 +119,10 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+fn ids_of(row: &AnyRow) -> Result<(i64, [u8; 16]), sqlx::Error> {
+    Ok((row.try_get("id")?, array(row, "channel_id")?))
 }
 
 fn stream_key(row: &AnyRow) -> Result<StreamKey, sqlx::Error> {

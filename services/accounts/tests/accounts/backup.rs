@@ -35,7 +35,8 @@ async fn a_backup_brings_everything_to_another_server() -> Result<()> {
     let accounts = place::open(new.database()?, None).await?;
     let again = accounts.channel("kept").await?;
     assert_eq!(again.public_key(), channel.public_key());
-    assert_eq!(accounts.authorize(&file.stream_key).await?.id, channel.id);
+    let found = accounts.authorize(&file.stream_key).await?;
+    assert_eq!(found.channel.id, channel.id);
     assert!(accounts.is_api_token(&file.api_token).await?);
     let verified = accounts.ticket_verifier().verify(&ticket)?;
     assert_eq!(verified.channel_id, channel.id, "tickets go on");

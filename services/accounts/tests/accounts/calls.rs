@@ -2,7 +2,7 @@
 
 use accounts::{ChannelName, PLAY_OUT_DELAY_MS};
 use boot::ticket::Share;
-use proto::accounts::{AuthorizeRequest, CertifyEpochRequest};
+use proto::accounts::{AuthorizeRequest, CertifyEpochRequest, RevokedRequest, StreamKey};
 use tonic::Code;
 
 use crate::{place::Place, service::Service};
@@ -11,6 +11,7 @@ on_both! {
     a_channel_has_a_hundred_good_keys_and_not_one_more
     a_good_key_authorises_and_a_wrong_or_revoked_one_does_not
     an_epoch_is_certified_so_that_viewers_can_verify_it
+    a_key_that_is_revoked_replaced_or_gone_is_named
     a_restart_keeps_channels_keys_tickets_and_tokens
 }
 
@@ -54,6 +55,59 @@ async fn a_good_key_authorises_and_a_wrong_or_revoked_one_does_not(
         .err()
         .map(|status| status.code());
     assert_eq!(refused, Some(Code::Unauthenticated));
+    service.shutdown.cancel();
+    Ok(())
+}
+
+async fn a_key_that_is_revoked_replaced_or_gone_is_named(place: Place) -> anyhow::Result<()> {
+    let service = Service::start(place).await?;
+    let accounts = &service.accounts;
+    let (channel, other) = (
+        service.channel("demo").await?,
+        service.channel("other").await?,
+    );
+    let (good, key) = accounts.create_stream_key(&channel).await?;
+    let (revoked, _) = accounts.create_stream_key(&channel).await?;
+    let (replaced, _) = accounts.create_stream_key(&channel).await?;
+    let (gone, _) = accounts.create_stream_key(&other).await?;
+    let mut grpc = service.grpc().await?;
+    let granted = grpc.authorize(AuthorizeRequest {
+        stream_key: key.reveal().into(),
+        protocol: "srt".into(),
+    });
+    assert_eq!(granted.await?.into_inner().key_id, good);
+
+    let key_of = |channel: &accounts::Channel, id: i64| StreamKey {
+        channel_id: channel.id.to_vec().into(),
+        id,
+    };
+    let all = [
+        key_of(&channel, good),
+        key_of(&channel, revoked),
+        key_of(&channel, replaced),
+        key_of(&other, gone),
+    ];
+    let mut named = async |keys: &[StreamKey]| {
+        let keys = keys.to_vec();
+        let reply = grpc.revoked(RevokedRequest { keys }).await;
+        reply
+            .map(|reply| reply.into_inner().keys)
+            .map_err(|status| status.code())
+    };
+    assert_eq!(named(&all[..0]).await, Ok(vec![]));
+    assert_eq!(named(&all[..]).await, Ok(vec![]));
+    accounts.revoke_stream_key(&channel, revoked).await?;
+    accounts.delete_channel(&other).await?;
+    // SQLite gives the id of the key that is gone to this one.
+    accounts.rotate_key(&channel, replaced).await?;
+    assert_eq!(named(&all[..]).await, Ok(all[1..].to_vec()));
+
+    // As many as there may be, of the longest.
+    let many: Vec<_> = (0..257)
+        .map(|less| key_of(&channel, i64::MAX - less))
+        .collect();
+    assert_eq!(named(&many[1..]).await, Ok(many[1..].to_vec()));
+    assert_eq!(named(&many[..]).await, Err(Code::InvalidArgument));
     service.shutdown.cancel();
     Ok(())
 }
@@ -118,7 +172,7 @@ async fn a_restart_keeps_channels_keys_tickets_and_tokens(place: Place) -> anyho
     first.close().await;
 
     let second = place.open(Some("https://live.example")).await?;
-    let again = second.authorize(key.reveal()).await?;
+    let again = second.authorize(key.reveal()).await?.channel;
     assert_eq!(again.id, channel.id);
     assert_eq!(again.public_key(), channel.public_key());
     assert_eq!(again.share, Share::Off);

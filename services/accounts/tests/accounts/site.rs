@@ -46,7 +46,13 @@ async fn a_member_makes_a_channel_and_goes_on_air(place: Place) -> Result<()> {
         page.text
     );
     assert_eq!(
-        service.accounts.authorize(&key).await?.name.as_str(),
+        service
+            .accounts
+            .authorize(&key)
+            .await?
+            .channel
+            .name
+            .as_str(),
         "my-show"
     );
     let page = ann.get("/dashboard/my-show").await?;
@@ -63,7 +69,13 @@ async fn a_member_makes_a_channel_and_goes_on_air(place: Place) -> Result<()> {
     let next = page.secret("ls_").context("no key is shown")?;
     assert!(service.accounts.authorize(&key).await.is_err());
     assert_eq!(
-        service.accounts.authorize(&next).await?.name.as_str(),
+        service
+            .accounts
+            .authorize(&next)
+            .await?
+            .channel
+            .name
+            .as_str(),
         "my-show"
     );
 

@@ -16,8 +16,8 @@ use boot::{
 use proto::{
     access::Role,
     accounts::{
-        AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest, TicketKeyReply,
-        TicketKeyRequest,
+        AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest, RevokedReply,
+        RevokedRequest, TicketKeyReply, TicketKeyRequest,
         accounts_client::AccountsClient,
         accounts_server::{Accounts, AccountsServer},
     },
@@ -93,6 +93,10 @@ impl Accounts for AccountsDouble {
         _: Request<AuthorizeRequest>,
     ) -> Result<Response<AuthorizeReply>, Status> {
         Err(Status::unauthenticated("no such key"))
+    }
+
+    async fn revoked(&self, _: Request<RevokedRequest>) -> Result<Response<RevokedReply>, Status> {
+        Err(Status::unimplemented("nobody asks here"))
     }
 
     async fn certify_epoch(

@@ -151,12 +151,14 @@ async fn publish(
     reader: &mut Reader,
     mut messages: mpsc::Receiver<Message>,
 ) -> Result<(), Refusal> {
+    let revoked = publication.revoked();
     let mut heard = Instant::now();
     let mut flushed = false;
     loop {
         let idle_at = heard + shared.limits.idle;
         tokio::select! {
             () = shared.shutdown.cancelled() => return Err(Refusal::Stopping),
+            () = revoked.cancelled() => return Err(Refusal::Revoked),
             orphaned = publication.orphaned() => {
                 orphaned?;
                 publication.inherit().await?;

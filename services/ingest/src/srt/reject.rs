@@ -29,6 +29,7 @@ pub(super) fn reason(refusal: &Refusal) -> u32 {
         | Refusal::TransportStream(_)
         | Refusal::Stream(_)
         | Refusal::Idle
+        | Refusal::Revoked
         | Refusal::Protocol(_)
         | Refusal::Lost => ROGUE,
     }

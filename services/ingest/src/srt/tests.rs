@@ -17,6 +17,7 @@ async fn listener() -> Listener {
     let shared = Shared {
         limits,
         gate: Gate::new(limits),
+        keys: Default::default(),
         accounts: boot::grpc::connect_lazy(nowhere, Role::Accounts, &tls).unwrap(),
         encoders: Encoders::new(encoders, shutdown.clone()),
         shutdown,

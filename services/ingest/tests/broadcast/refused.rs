@@ -6,7 +6,7 @@ use anyhow::Result;
 use stripe::Flags;
 use tokio::time::timeout;
 
-use crate::stage::{KEY, Stage, USUAL, ffmpeg, in_real_time, raw::Client};
+use crate::stage::{KEY, KeyState, Stage, USUAL, ffmpeg, in_real_time, raw::Client};
 
 async fn stage() -> Result<Stage> {
     Stage::new(Duration::from_secs(60)).await
@@ -104,6 +104,44 @@ async fn a_broadcaster_is_told_when_the_server_stops() -> Result<()> {
     let said = client.until_closed(Duration::from_secs(3)).await?;
     assert!(said.contains("NetStream.Publish.Failed"), "{said}");
     Ok(())
+}
+
+/// As the contract says; with a second for a machine that has much to do.
+const REVOKED_WITHIN: Duration = Duration::from_secs(6);
+
+#[tokio::test]
+async fn a_broadcaster_whose_key_is_revoked_is_told_and_the_encoder_waits() -> Result<()> {
+    let stage = stage().await?;
+    let url = stage.publish_url(KEY);
+    let mut pushing = in_real_time(60.0, USUAL, &["-f", "flv", &url]).spawn()?;
+    stage.until("a generation", |g| !g.is_empty()).await?;
+    stage.key_is(KeyState::Revoked);
+    let pushed = timeout(REVOKED_WITHIN, pushing.wait()).await??;
+    assert!(!pushed.success());
+    let paused = |g: &[crate::stage::Generation]| g.iter().any(|g| g.has(Flags::PAUSE));
+    stage.until("the pause", paused).await?;
+
+    stage.key_is(KeyState::Good);
+    let mut client = Client::connect(stage.rtmp).await?;
+    let accepted = client.publish(KEY).await?;
+    assert!(accepted.contains("NetStream.Publish.Start"), "{accepted}");
+    stage.key_is(KeyState::Revoked);
+    let said = client.until_closed(REVOKED_WITHIN).await?;
+    assert!(said.contains("NetStream.Publish.Unauthorized"), "{said}");
+    assert!(said.contains("the stream key was revoked"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn while_accounts_says_nothing_of_its_key_a_broadcast_goes_on() -> Result<()> {
+    let stage = stage().await?;
+    stage.key_is(KeyState::Unknown);
+    let mut client = Client::connect(stage.rtmp).await?;
+    let accepted = client.publish(KEY).await?;
+    assert!(accepted.contains("NetStream.Publish.Start"), "{accepted}");
+    assert!(client.until_closed(REVOKED_WITHIN).await.is_err());
+    stage.key_is(KeyState::Revoked);
+    client.until_closed(REVOKED_WITHIN).await.map(drop)
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use ingest::{
 use tokio::{net::UdpSocket, time::timeout};
 
 use crate::stage::{
-    KEY, Stage, USUAL,
+    KEY, KeyState, Stage, USUAL,
     caller::{Answer, Caller, conclusion, induction},
     in_real_time, ingest_alone_with_srt,
 };
@@ -230,4 +230,13 @@ async fn a_broadcaster_by_srt_is_told_when_the_server_stops() -> Result<()> {
     assert_eq!(caller.call(KEY).await?, Answer::Accepted);
     stage.stop();
     caller.until_shut_down(Duration::from_secs(3)).await
+}
+
+#[tokio::test]
+async fn a_broadcaster_by_srt_whose_key_is_revoked_is_told_that_it_is_over() -> Result<()> {
+    let stage = stage().await?;
+    let mut caller = Caller::connect(stage.srt).await?;
+    assert_eq!(caller.call(KEY).await?, Answer::Accepted);
+    stage.key_is(KeyState::Revoked);
+    caller.until_shut_down(Duration::from_secs(6)).await
 }

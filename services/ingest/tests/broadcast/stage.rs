@@ -1,5 +1,6 @@
 //! Ingest, encoder and the stand-ins, started on loopback; ffmpeg to push with.
 
+mod accounts;
 pub(crate) mod caller;
 pub(crate) mod raw;
 pub(crate) mod relay;
@@ -13,14 +14,9 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use ed25519_dalek::{Signer, SigningKey};
+use ed25519_dalek::SigningKey;
 use proto::{
-    accounts::{
-        AuthorizeReply, AuthorizeRequest, CertifyEpochReply, CertifyEpochRequest, Channel,
-        TicketKeyReply, TicketKeyRequest,
-        accounts_server::{Accounts, AccountsServer},
-    },
+    accounts::accounts_server::AccountsServer,
     encoder::{
         EncodeReply, EncodeRequest, Opened, encode_reply,
         encoder_server::{Encoder, EncoderServer},
@@ -41,6 +37,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tonic::{Request, Response, Status, Streaming, transport::server::TcpIncoming};
 
+use accounts::AccountsDouble;
+pub(crate) use accounts::KeyState;
+
 pub(crate) const KEY: &str = "the-right-key";
 pub(crate) const CHANNEL: ChannelId = ChannelId([3; 16]);
 const CHANNEL_SECRET: [u8; 32] = [5; 32];
@@ -53,6 +52,7 @@ pub(crate) struct Stage {
     pub(crate) srt: SocketAddr,
     seeder: Received,
     pub(crate) authorizations: Arc<Mutex<u32>>,
+    key: Arc<Mutex<KeyState>>,
     stopping: CancellationToken,
     running: DropGuard,
 }
@@ -136,16 +136,17 @@ impl Stage {
     /// Everything else, and where accounts and encoder are.
     async fn without_ingest(return_window: Duration) -> Result<(Self, String, String)> {
         let stopping = CancellationToken::new();
+        let double = AccountsDouble::default();
         let stage = Self {
             rtmp: ([127, 0, 0, 1], 0).into(),
             srt: ([127, 0, 0, 1], 0).into(),
             seeder: Received::default(),
-            authorizations: Arc::default(),
+            authorizations: double.authorizations.clone(),
+            key: double.key.clone(),
             stopping: stopping.clone(),
             running: stopping.clone().drop_guard(),
         };
-        let accounts = AccountsServer::new(AccountsDouble(stage.authorizations.clone()));
-        let accounts = serve(accounts).await?;
+        let accounts = serve(AccountsServer::new(double)).await?;
         let seeder = serve(SeederServer::new(SeederDouble(stage.seeder.clone()))).await?;
         let (listener, encoder) = listen().await?;
         let mut config = encoder::Config::new(accounts.clone(), vec![seeder]);
@@ -157,6 +158,11 @@ impl Stage {
     /// Stops ingest and encoder.
     pub(crate) fn stop(self) {
         drop(self.running);
+    }
+
+    /// What accounts says of the key from now on, of broadcasts that run.
+    pub(crate) fn key_is(&self, state: KeyState) {
+        *self.key.lock().expect("as the test made it") = state;
     }
 
     pub(crate) fn publish_url(&self, key: &str) -> String {
@@ -304,7 +310,7 @@ pub(crate) async fn ingest_alone_with_srt() -> Result<(SocketAddr, DropGuard)> {
 /// An ingest whose encoder opens sessions and then reads nothing.
 pub(crate) async fn ingest_with_a_stuck_encoder() -> Result<(SocketAddr, DropGuard)> {
     let running = CancellationToken::new();
-    let accounts = serve(AccountsServer::new(AccountsDouble(Arc::default()))).await?;
+    let accounts = serve(AccountsServer::new(AccountsDouble::default())).await?;
     let encoder = serve(EncoderServer::new(StuckEncoder)).await?;
     let (listener, rtmp) = listen().await?;
     let config = ingest::Config::new(accounts, encoder);
@@ -334,54 +340,6 @@ impl Encoder for StuckEncoder {
             drop(request);
         });
         Ok(Response::new(ReceiverStream::new(stream)))
-    }
-}
-
-struct AccountsDouble(Arc<Mutex<u32>>);
-
-#[tonic::async_trait]
-impl Accounts for AccountsDouble {
-    async fn authorize(
-        &self,
-        request: Request<AuthorizeRequest>,
-    ) -> Result<Response<AuthorizeReply>, Status> {
-        *self.0.lock().expect("as the test made it") += 1;
-        if request.into_inner().stream_key != KEY {
-            return Err(Status::unauthenticated("unknown stream key"));
-        }
-        let public_key = SigningKey::from_bytes(&CHANNEL_SECRET).verifying_key();
-        Ok(Response::new(AuthorizeReply {
-            channel: Some(Channel {
-                id: Bytes::copy_from_slice(&CHANNEL.0),
-                name: "demo".to_owned(),
-                public_key: Bytes::copy_from_slice(public_key.as_bytes()),
-                play_out_delay_ms: PLAY_OUT_DELAY_MS,
-            }),
-        }))
-    }
-
-    async fn ticket_key(
-        &self,
-        _: Request<TicketKeyRequest>,
-    ) -> Result<Response<TicketKeyReply>, Status> {
-        Err(Status::unimplemented("nobody asks here"))
-    }
-
-    async fn certify_epoch(
-        &self,
-        request: Request<CertifyEpochRequest>,
-    ) -> Result<Response<CertifyEpochReply>, Status> {
-        let request = request.into_inner();
-        let epoch_key = request
-            .epoch_public_key
-            .as_ref()
-            .try_into()
-            .expect("as the test made it");
-        let signed = EpochCertificate::signed_bytes(CHANNEL, request.epoch, epoch_key);
-        let signature = SigningKey::from_bytes(&CHANNEL_SECRET).sign(&signed);
-        Ok(Response::new(CertifyEpochReply {
-            signature: Bytes::copy_from_slice(&signature.to_bytes()),
-        }))
     }
 }
 
