@@ -42,7 +42,8 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Watch a channel, relaying parts of it to other viewers.
 ///
-/// Running it is consent to relay, up to --upload-max; --no-share uploads nothing.
+/// Running it is consent to relay, up to --upload-max or what the channel asks for, whichever is
+/// less; --no-share uploads nothing.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -116,7 +117,7 @@ async fn watch(args: Args, began: Instant, shutdown: CancellationToken) -> anyho
         () = &mut give_up => return Ok(never_live()),
         () = shutdown.cancelled() => return Ok(exit::DONE),
     };
-    say_consent(&args);
+    say_consent(&args, &ticket);
     let config = viewer::Config {
         address,
         udp: args.udp,
@@ -165,12 +166,12 @@ pub(crate) async fn fetch(address: &Address) -> Result<Ticket, u8> {
     }
 }
 
-fn say_consent(args: &Args) {
+fn say_consent(args: &Args, ticket: &Ticket) {
     if args.no_share {
         tracing::info!("watching without sharing: nothing of the broadcast is uploaded");
     } else {
         tracing::info!(
-            upload_max = %args.upload_max,
+            upload_max = %Rate::from_bps(ticket.upload_bps(args.upload_max.bps())),
             "this viewer relays parts of the broadcast to other viewers; --no-share stops that"
         );
     }

@@ -236,6 +236,57 @@ async fn what_the_api_document_promises_is_there() -> anyhow::Result<()> {
     station.stop().await
 }
 
+/// Ended when the test is.
+struct Watching(Child);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_viewer_offers_no_more_than_the_channel_lets_it() -> anyhow::Result<()> {
+    boot::start()?;
+    let folder = tempfile::tempdir()?;
+    let station = Station::start(folder.path(), &[]).await?;
+    let channel = format!("{}/api/v1/channels/demo", station.field("http"));
+    let client = reqwest::Client::new();
+    let capped = client
+        .patch(&channel)
+        .bearer_auth(station.field("api_token"));
+    let capped = capped.json(&serde_json::json!({"upload_max_bps": 1_000_000}));
+    assert!(capped.send().await?.status().is_success());
+
+    let mut watching = Vec::new();
+    for ready in ["5Mbps", "600kbps"] {
+        let viewer = Command::new(env!("CARGO_BIN_EXE_livestation"))
+            .args(["watch", station.field("watch"), "--upload-max", ready])
+            .spawn()?;
+        watching.push(Watching(viewer));
+    }
+    let began = Instant::now();
+    loop {
+        let swarm = client.get(format!("{channel}/swarm")).send().await?;
+        let swarm: Value = swarm.json().await?;
+        let peers = swarm["peers"].as_array().into_iter().flatten();
+        let viewers = peers.filter(|peer| peer["role"] == "viewer");
+        let mut offered: Vec<_> = viewers
+            .filter_map(|peer| peer["upload_bps"].as_u64())
+            .collect();
+        if offered.len() == watching.len() {
+            offered.sort_unstable();
+            assert_eq!(offered, [600_000, 1_000_000]);
+            break;
+        }
+        ensure!(began.elapsed() < START, "{swarm}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    drop(watching);
+    station.stop().await
+}
+
 #[tokio::test]
 async fn a_restart_shows_the_same_keys_and_keeps_them_private() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;

@@ -302,6 +302,7 @@ mod tests {
             channel_id: ChannelId([0; 16]),
             channel_key: [0; 32],
             play_out_delay: Duration::from_secs(1),
+            upload_max_bps: None,
             turn: Vec::new(),
         }
     }

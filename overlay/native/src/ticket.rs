@@ -54,6 +54,8 @@ pub struct Ticket {
     pub channel_key: [u8; 32],
     /// D, as it was when the ticket was made; headers carry the one that counts.
     pub play_out_delay: Duration,
+    /// What the channel wants of it: bits a second it uploads at most, if the channel sets a cap.
+    pub upload_max_bps: Option<u64>,
     /// For links that find no other way.
     pub turn: Vec<Turn>,
 }
@@ -200,6 +202,8 @@ struct Answer {
     channel_key: String,
     play_out_delay_ms: u64,
     #[serde(default)]
+    upload_max_bps: Option<u64>,
+    #[serde(default)]
     ice_servers: Vec<IceServer>,
 }
 
@@ -247,6 +251,15 @@ pub fn read_turn_url(url: &str) -> Option<(String, Over)> {
     Some((host, over))
 }
 
+impl Ticket {
+    /// Of what the viewer is ready to upload, in bits a second, what the channel lets it.
+    #[must_use]
+    pub fn upload_bps(&self, ready_bps: u64) -> u64 {
+        self.upload_max_bps
+            .map_or(ready_bps, |cap| cap.min(ready_bps))
+    }
+}
+
 impl Answer {
     fn ticket(self) -> Option<Ticket> {
         let tracker = Url::parse(&self.tracker).ok()?;
@@ -258,6 +271,7 @@ impl Answer {
             channel_id: ChannelId(from_hex(&self.channel_id)?),
             channel_key: from_hex(&self.channel_key)?,
             play_out_delay: Duration::from_millis(self.play_out_delay_ms.min(60_000)),
+            upload_max_bps: self.upload_max_bps,
             turn: self
                 .ice_servers
                 .iter()
@@ -355,6 +369,16 @@ mod tests {
             panic!("one of them is a TURN server");
         };
         assert_eq!((turn.username.as_str(), turn.password.as_str()), ("u", "c"));
+        assert_eq!(ticket.upload_bps(7_000_000), 7_000_000, "no cap");
+        for (cap, uploaded) in [
+            ("null", 7_000_000),
+            ("2000000", 2_000_000),
+            ("9000000", 7_000_000),
+        ] {
+            let capped = body.replace("\"more\":1", &format!("\"upload_max_bps\":{cap}"));
+            let ticket = address.read(StatusCode::OK, capped.as_bytes()).unwrap();
+            assert_eq!(ticket.upload_bps(7_000_000), uploaded, "{cap}");
+        }
         let short = body.replace("0f0f", "");
         assert!(address.read(StatusCode::OK, short.as_bytes()).is_err());
         let refused = br#"{"error":{"code":"x","message":"expired"}}"#;

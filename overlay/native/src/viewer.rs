@@ -34,7 +34,7 @@ pub struct Config {
     pub address: Address,
     /// Where its socket is bound; none: any port, on whatever leads to the tracker.
     pub udp: Option<SocketAddr>,
-    /// Bits a second it sends at most; 0: shares nothing.
+    /// Bits a second it sends at most, or less where the ticket says so; 0: shares nothing.
     pub upload_bps: u64,
     /// When it began, for its start-up time.
     pub began: Instant,
@@ -109,7 +109,7 @@ pub async fn open(config: Config, ticket: Ticket) -> Result<(Viewer, Running), E
     let join = Box::new(Join {
         peer,
         role: Role::Viewer,
-        upload_bps: config.upload_bps,
+        upload_bps: ticket.upload_bps(config.upload_bps),
         seed: random()?,
         started: clock.started(),
         scheme: Signed::new(ticket.channel_id, ticket.channel_key),

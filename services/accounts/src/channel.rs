@@ -13,6 +13,9 @@ pub const PLAY_OUT_DELAY_MS: u32 = 1800;
 /// Shorter and no repair fits in; longer and it is not live.
 const PLAY_OUT_DELAY_RANGE_MS: std::ops::RangeInclusive<u32> = 500..=30_000;
 
+/// Less carries no stripe of anything worth seeing; more is no cap. As `migrations/` bound it.
+const UPLOAD_MAX_RANGE_BPS: std::ops::RangeInclusive<u64> = 100_000..=1_000_000_000;
+
 const NAME_MAX: usize = 40;
 /// As `migrations/` bounds them.
 const TITLE_MAX: usize = 80;
@@ -63,6 +66,8 @@ pub struct Channel {
     pub play_out_delay_ms: u32,
     /// Whether its viewers relay.
     pub share: Share,
+    /// What each of them uploads at most, in bits a second; `None`: as it likes.
+    pub upload_max_bps: Option<u64>,
     /// Unix seconds.
     pub created_at: u64,
     /// Whose it is; the station's own has nobody.
@@ -86,6 +91,7 @@ impl Channel {
             name,
             play_out_delay_ms,
             share,
+            upload_max_bps: None,
             created_at: boot::ticket::now(),
             owner: None,
             title: String::new(),
@@ -123,6 +129,15 @@ pub(crate) fn check_delay(play_out_delay_ms: u32) -> Result<(), Error> {
         true => Ok(()),
         false => Err(Error::Invalid(
             "play_out_delay_ms must be from 500 to 30000",
+        )),
+    }
+}
+
+pub(crate) fn check_upload(upload_max_bps: Option<u64>) -> Result<(), Error> {
+    match upload_max_bps.is_none_or(|bps| UPLOAD_MAX_RANGE_BPS.contains(&bps)) {
+        true => Ok(()),
+        false => Err(Error::Invalid(
+            "upload_max_bps must be from 100000 to 1000000000, or null",
         )),
     }
 }

@@ -22,6 +22,9 @@ pub struct Settings<'a> {
     pub description: &'a str,
     /// Whether its viewers relay.
     pub share: Share,
+    /// What each uploads at most, in bits a second, from 100 kbit/s to 1 Gbit/s; `None`: as it
+    /// likes.
+    pub upload_max_bps: Option<u64>,
     /// D, in milliseconds.
     pub play_out_delay_ms: u32,
 }
@@ -48,7 +51,9 @@ impl Accounts {
         let (Some(name), Some(title), Some(description)) = (name, title, description) else {
             return Err(Error::Form(faults));
         };
+        channel::check_upload(settings.upload_max_bps)?;
         let mut channel = Channel::new(name, settings.play_out_delay_ms, settings.share)?;
+        channel.upload_max_bps = settings.upload_max_bps;
         channel.owner = Some(owner.id);
         channel.title = title;
         channel.description = description;
@@ -99,10 +104,12 @@ impl Accounts {
             return Err(Error::Form(faults));
         };
         channel::check_delay(settings.play_out_delay_ms)?;
+        channel::check_upload(settings.upload_max_bps)?;
         let changed = Channel {
             title,
             description,
             share: settings.share,
+            upload_max_bps: settings.upload_max_bps,
             play_out_delay_ms: settings.play_out_delay_ms,
             ..channel.clone()
         };

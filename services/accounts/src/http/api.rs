@@ -5,7 +5,7 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
-use boot::http::Refusal;
+use boot::{http::Refusal, ticket::Share};
 use proto::tracker::{StatsRequest, tracker_client::TrackerClient};
 use serde::Serialize;
 use tonic::transport::Channel;
@@ -36,6 +36,11 @@ pub(super) struct TicketReply {
     /// Ed25519, 32 bytes in hexadecimal.
     channel_key: String,
     play_out_delay_ms: u32,
+    /// Whether the viewer relays.
+    #[schema(value_type = super::description::ShareSchema)]
+    share: Share,
+    /// What it uploads at most, in bits a second; null: as it likes.
+    upload_max_bps: Option<u64>,
     /// TURN servers for viewers that find no other way to each other.
     ice_servers: Vec<IceServer>,
 }
@@ -66,6 +71,8 @@ pub(super) async fn ticket(
         channel_id: hex::encode(channel.id),
         channel_key: hex::encode(channel.public_key()),
         play_out_delay_ms: channel.play_out_delay_ms,
+        share: channel.share,
+        upload_max_bps: channel.upload_max_bps,
         ice_servers: ice_servers(&accounts)?,
     };
     Ok(HttpResponse::Ok()

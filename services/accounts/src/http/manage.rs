@@ -9,7 +9,7 @@ use actix_web::{
     web,
 };
 use boot::{http::Refusal, ticket::Share};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use super::operation::Operation;
@@ -65,6 +65,9 @@ pub(super) struct ChannelReply {
     play_out_delay_ms: u32,
     #[schema(value_type = super::description::ShareSchema)]
     share: Share,
+    /// What each viewer uploads at most; null: as it likes.
+    #[schema(minimum = 100_000, maximum = 1_000_000_000)]
+    upload_max_bps: Option<u64>,
     /// Unix seconds.
     created_at: u64,
 }
@@ -104,6 +107,10 @@ pub(super) struct NewChannel {
     #[serde(default = "default_share")]
     #[schema(value_type = super::description::ShareSchema)]
     share: Share,
+    /// What each viewer uploads at most; null: as it likes.
+    #[serde(default)]
+    #[schema(minimum = 100_000, maximum = 1_000_000_000)]
+    upload_max_bps: Option<u64>,
 }
 
 /// What of a channel is to be otherwise; what is not named stays.
@@ -118,6 +125,10 @@ pub(super) struct ChangedChannel {
     play_out_delay_ms: Option<u32>,
     #[schema(value_type = Option<super::description::ShareSchema>)]
     share: Option<Share>,
+    /// What each viewer uploads at most; null: as it likes.
+    #[serde(default, deserialize_with = "named")]
+    #[schema(value_type = Option<u64>, minimum = 100_000, maximum = 1_000_000_000)]
+    upload_max_bps: Option<Option<u64>>,
 }
 
 /// What a new key is called; a body may be left out.
@@ -159,6 +170,7 @@ pub(super) async fn create(
         title: &new.title,
         description: &new.description,
         share: new.share,
+        upload_max_bps: new.upload_max_bps,
         play_out_delay_ms: new.play_out_delay_ms,
     };
     let channel = match owner(&accounts, &caller).await? {
@@ -197,6 +209,7 @@ pub(super) async fn change(
             .as_deref()
             .unwrap_or(&channel.description),
         share: changed.share.unwrap_or(channel.share),
+        upload_max_bps: changed.upload_max_bps.unwrap_or(channel.upload_max_bps),
         play_out_delay_ms: delay.unwrap_or(channel.play_out_delay_ms),
     };
     let channel = accounts.change_channel(&channel, &settings).await?;
@@ -304,6 +317,7 @@ impl From<&Channel> for ChannelReply {
             public_key: hex::encode(channel.public_key()),
             play_out_delay_ms: channel.play_out_delay_ms,
             share: channel.share,
+            upload_max_bps: channel.upload_max_bps,
             created_at: channel.created_at,
         }
     }
@@ -319,6 +333,11 @@ fn bearer(request: &HttpRequest) -> Option<String> {
     scheme
         .eq_ignore_ascii_case("bearer")
         .then(|| token.trim().to_owned())
+}
+
+/// What is null was named, what is not there was not.
+fn named<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(field).map(Some)
 }
 
 fn default_delay() -> u32 {

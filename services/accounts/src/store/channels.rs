@@ -13,11 +13,11 @@ const CHANNELS_LISTED: i64 = 500;
 /// Of one account.
 const CHANNELS_PER_ACCOUNT: i64 = 10;
 
-const CHANNEL: &str = "SELECT id, name, secret_key, play_out_delay_ms, share, created_at, owner_id, title, description FROM channels";
+const CHANNEL: &str = "SELECT id, name, secret_key, play_out_delay_ms, share, created_at, owner_id, title, description, upload_max_bps FROM channels";
 
 impl Store {
     pub(crate) async fn add_channel(&self, channel: &Channel) -> Result<(), Error> {
-        let query = sqlx::query("INSERT INTO channels (id, name, secret_key, play_out_delay_ms, share, created_at, owner_id, title, description) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9 WHERE $7 IS NULL OR (SELECT count(*) FROM channels WHERE owner_id = $7) < $10")
+        let query = sqlx::query("INSERT INTO channels (id, name, secret_key, play_out_delay_ms, share, created_at, owner_id, title, description, upload_max_bps) SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 WHERE $7 IS NULL OR (SELECT count(*) FROM channels WHERE owner_id = $7) < $11")
             .bind(channel.id.as_slice())
             .bind(channel.name.as_str())
             .bind(channel.key.to_bytes().as_slice())
@@ -27,6 +27,7 @@ impl Store {
             .bind(channel.owner.as_ref().map(|owner| owner.0.as_slice()))
             .bind(channel.title.as_str())
             .bind(channel.description.as_str())
+            .bind(stored(channel.upload_max_bps))
             .bind(CHANNELS_PER_ACCOUNT);
         let added = self.session().await?.execute(query).await;
         let added = added.map_err(|error| match error.as_database_error() {
@@ -41,11 +42,12 @@ impl Store {
 
     /// What its owner may change: words, sharing, play-out delay.
     pub(crate) async fn change_channel(&self, channel: &Channel) -> Result<(), Error> {
-        let query = sqlx::query("UPDATE channels SET title = $1, description = $2, share = $3, play_out_delay_ms = $4 WHERE id = $5")
+        let query = sqlx::query("UPDATE channels SET title = $1, description = $2, share = $3, play_out_delay_ms = $4, upload_max_bps = $5 WHERE id = $6")
             .bind(channel.title.as_str())
             .bind(channel.description.as_str())
             .bind(share_text(channel.share))
             .bind(i64::from(channel.play_out_delay_ms))
+            .bind(stored(channel.upload_max_bps))
             .bind(channel.id.as_slice());
         match self.session().await?.execute(query).await? {
             0 => Err(Error::NoSuchChannel),
@@ -93,6 +95,7 @@ impl Store {
 
 pub(super) fn channel(row: &AnyRow) -> Result<Channel, sqlx::Error> {
     let broken = || sqlx::Error::Decode("a channel breaks its own rules".into());
+    let upload: Option<i64> = row.try_get("upload_max_bps")?;
     let delay: i64 = row.try_get("play_out_delay_ms")?;
     let owner = match row.try_get::<Option<&[u8]>, _>("owner_id")? {
         Some(_) => Some(AccountId(array(row, "owner_id")?)),
@@ -106,9 +109,15 @@ pub(super) fn channel(row: &AnyRow) -> Result<Channel, sqlx::Error> {
         name: ChannelName::parse(row.try_get("name")?).map_err(|_| broken())?,
         play_out_delay_ms: delay.try_into().map_err(|_| broken())?,
         share: share(row.try_get("share")?).ok_or_else(broken)?,
+        upload_max_bps: upload.map(i64::unsigned_abs),
         created_at: row.try_get::<i64, _>("created_at")?.unsigned_abs(),
         key: SigningKey::from_bytes(&array(row, "secret_key")?),
     })
+}
+
+/// Within its range, which is far from the type's.
+fn stored(upload_max_bps: Option<u64>) -> Option<i64> {
+    upload_max_bps.map(|bps| bps as i64)
 }
 
 fn share_text(share: Share) -> &'static str {

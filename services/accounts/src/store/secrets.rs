@@ -72,7 +72,7 @@ impl Store {
     pub(crate) async fn publisher(&self, typed: &str) -> Result<Publisher, Error> {
         let hash = hash_of_typed(Kind::StreamKey, typed).ok_or(Error::WrongKey)?;
         let mut session = self.session().await?;
-        let query = sqlx::query("SELECT c.id, c.name, c.secret_key, c.play_out_delay_ms, c.share, c.created_at, c.owner_id, c.title, c.description, k.hash, k.id AS key_id FROM stream_keys k JOIN channels c ON c.id = k.channel_id WHERE k.hash = $1 AND k.revoked_at IS NULL")
+        let query = sqlx::query("SELECT c.id, c.name, c.secret_key, c.play_out_delay_ms, c.share, c.created_at, c.owner_id, c.title, c.description, c.upload_max_bps, k.hash, k.id AS key_id FROM stream_keys k JOIN channels c ON c.id = k.channel_id WHERE k.hash = $1 AND k.revoked_at IS NULL")
             .bind(hash.as_bytes().as_slice());
         let row = session.row(query).await?.ok_or(Error::WrongKey)?;
         // The database found it by comparing; this comparison takes the same time for all.

@@ -11,6 +11,7 @@ use crate::{
 
 on_both! {
     a_ticket_is_open_to_all_and_verifies
+    what_viewers_upload_at_most_is_the_channels_to_say
     one_address_does_not_get_tickets_without_end
     channels_and_keys_are_administered_with_a_token_only
     every_refusal_has_one_shape
@@ -45,6 +46,46 @@ async fn a_ticket_is_open_to_all_and_verifies(place: Place) -> anyhow::Result<()
             (StatusCode::NOT_FOUND, "no_such_channel")
         );
     }
+    Ok(())
+}
+
+async fn what_viewers_upload_at_most_is_the_channels_to_say(place: Place) -> anyhow::Result<()> {
+    let service = Service::start(place).await?;
+    let new = json!({"name": "capped", "share": "required", "upload_max_bps": 2_000_000});
+    let (_, made) = service
+        .administer(Method::POST, "/api/v1/channels", Some(new))
+        .await?;
+    assert_eq!(made["upload_max_bps"], 2_000_000);
+    let change = |body| service.administer(Method::PATCH, "/api/v1/channels/capped", Some(body));
+    let ticket = async || {
+        let path = "/api/v1/channels/capped/ticket";
+        let (_, reply) = service.ask(Method::POST, path, None, None).await?;
+        anyhow::Ok((reply["share"].clone(), reply["upload_max_bps"].clone()))
+    };
+    change(json!({"title": "Capped"})).await?;
+    assert_eq!(ticket().await?, (json!("required"), json!(2_000_000)));
+    for (bound, kept) in [
+        (json!(100_000), true),
+        (json!(99_999), false),
+        (json!(1_000_000_000), true),
+        (json!(1_000_000_001), false),
+        (json!(u64::MAX), false),
+        (json!(null), true),
+    ] {
+        let (status, reply) = change(json!({"upload_max_bps": bound})).await?;
+        assert_eq!(status.is_success(), kept, "{bound}: {reply}");
+        if kept {
+            assert_eq!(ticket().await?.1, bound);
+        }
+    }
+    let (_, made) = service
+        .administer(
+            Method::POST,
+            "/api/v1/channels",
+            Some(json!({"name": "open"})),
+        )
+        .await?;
+    assert_eq!(made["upload_max_bps"], json!(null));
     Ok(())
 }
 

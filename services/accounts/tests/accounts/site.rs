@@ -83,6 +83,7 @@ async fn a_member_makes_a_channel_and_goes_on_air(place: Place) -> Result<()> {
         ("title", "Ours"),
         ("description", "About us"),
         ("share", "off"),
+        ("upload", "2000000"),
         ("delay", "3000"),
     ];
     assert_eq!(
@@ -91,6 +92,7 @@ async fn a_member_makes_a_channel_and_goes_on_air(place: Place) -> Result<()> {
     );
     let channel = service.accounts.channel("my-show").await?;
     assert_eq!((channel.shown(), channel.play_out_delay_ms), ("Ours", 3000));
+    assert_eq!(channel.upload_max_bps, Some(2_000_000));
     assert!(ann.get("/my-show").await?.text.contains("About us"));
     assert!(ann.get("/").await?.text.contains("Ours"));
 

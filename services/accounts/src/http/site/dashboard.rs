@@ -68,6 +68,7 @@ struct Page<'a> {
     title: Field,
     description: Field,
     shares: [Choice; 3],
+    uploads: Vec<Choice>,
     delays: Vec<Choice>,
     key_name: Field,
     sure: Field,
@@ -104,6 +105,7 @@ async fn create(accounts: web::Data<Accounts>, posted: Posted) -> Result<HttpRes
         title: fields.get("title"),
         description: "",
         share: Share::Allowed,
+        upload_max_bps: None,
         play_out_delay_ms: PLAY_OUT_DELAY_MS,
     };
     let name = fields.get("name").to_lowercase();
@@ -167,6 +169,7 @@ async fn change(
         title: fields.get("title"),
         description: fields.get("description"),
         share: share(fields.get("share")).unwrap_or(channel.share),
+        upload_max_bps: upload(fields.get("upload")).unwrap_or(channel.upload_max_bps),
         play_out_delay_ms: fields
             .get("delay")
             .parse()
@@ -295,6 +298,7 @@ async fn shown(
         title: setting(title, &channel.title),
         description: setting(description.max(1000).optional(), &channel.description),
         shares: shares(channel.share),
+        uploads: uploads(channel.upload_max_bps),
         delays: delays(channel.play_out_delay_ms),
         key_name: key_name
             .hint("Such as the machine that has it.")
@@ -344,6 +348,24 @@ fn shares(now: Share) -> [Choice; 3] {
     })
 }
 
+/// As the form says it; zero is no cap.
+fn upload(text: &str) -> Option<Option<u64>> {
+    let bps: u64 = text.parse().ok()?;
+    Some((bps > 0).then_some(bps))
+}
+
+/// The presets, and what the channel has if it is none of them.
+fn uploads(now: Option<u64>) -> Vec<Choice> {
+    let presets = [
+        (None, "What each chooses"),
+        (Some(1_000_000), "1 Mbit/s at most"),
+        (Some(2_000_000), "2 Mbit/s at most"),
+        (Some(5_000_000), "5 Mbit/s at most"),
+        (Some(10_000_000), "10 Mbit/s at most"),
+    ];
+    choices(&presets, now, |cap| cap.unwrap_or(0).to_string())
+}
+
 /// The presets, and what the channel has if it is none of them.
 fn delays(now: u32) -> Vec<Choice> {
     let presets = [
@@ -352,13 +374,21 @@ fn delays(now: u32) -> Vec<Choice> {
         (3000, "3 s: steadier, for mobile viewers"),
         (6000, "6 s: for lines that lose much"),
     ];
-    let known = presets.iter().any(|(delay, _)| *delay == now);
+    choices(&presets, now, |delay| delay.to_string())
+}
+
+fn choices<T: Copy + PartialEq>(
+    presets: &[(T, &'static str)],
+    now: T,
+    value: fn(T) -> String,
+) -> Vec<Choice> {
+    let known = presets.iter().any(|(preset, _)| *preset == now);
     let own = (!known).then_some((now, "as it was set"));
-    let all = presets.into_iter().chain(own);
-    all.map(|(delay, text)| Choice {
-        value: delay.to_string(),
+    let all = presets.iter().copied().chain(own);
+    all.map(|(preset, text)| Choice {
+        value: value(preset),
         text,
-        chosen: delay == now,
+        chosen: preset == now,
     })
     .collect()
 }
