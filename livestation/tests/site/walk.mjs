@@ -8,6 +8,7 @@ import { execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { canLook, faults } from './access.mjs';
 import { Browser } from './browser.mjs';
 
 const [program, chromium, pictures] = process.argv.slice(2);
@@ -52,13 +53,14 @@ const SHAPES = [
   ['phone-dark', { width: 390, height: 844, dark: true }],
 ];
 
-// The page as it is, in every shape; nothing may reach beyond its edge.
+// The page as it is, in every shape; nothing may reach beyond its edge, or keep anybody out.
 async function show(browser, name) {
   for (const [shape, how] of SHAPES) {
     await browser.emulate(how);
     await sleep(pictures ? 400 : 50);
     const wide = await browser.evaluate('document.documentElement.scrollWidth - innerWidth');
     assert.ok(wide <= 0, `${name}, ${shape}: ${wide} pixels too wide`);
+    if (canLook) assert.deepEqual(await faults(browser), [], `${name}, ${shape}: accessibility`);
     if (pictures) writeFileSync(join(pictures, `${name}-${shape}.png`), await browser.picture());
   }
   await browser.emulate(SHAPES[0][1]);
@@ -76,6 +78,7 @@ async function walk(browser, site) {
   await show(browser, 'sent');
   const letter = await soon(() => letters()[0]);
   await browser.go(link(letter));
+  await show(browser, 'confirm');
   await browser.send('/confirm$/', { password: PASSWORD });
   assert.equal(await browser.evaluate('location.pathname'), '/dashboard');
   await browser.until('document.body.innerText.includes("You are next.")');
@@ -88,9 +91,16 @@ async function walk(browser, site) {
   await browser.send('/logout$/', {});
   await browser.go(`${site}/dashboard`);
   await show(browser, 'login');
+  await browser.go(`${site}/login/forgot`);
+  await show(browser, 'forgot');
+  await browser.send('/forgot$/', { email: EMAIL });
+  await browser.go(link(await soon(() => letters()[2])));
+  await show(browser, 'reset');
+  await browser.go(`${site}/dashboard`);
   await browser.send('/login$/', { email: EMAIL, password: PASSWORD });
   await browser.send('/dashboard$/', { name: 'my-show', title: 'An evening with Ann' });
   await browser.send('/my-show\\/keys$/', { name: 'laptop' });
+  await show(browser, 'new-key');
   const command = await browser.evaluate('document.getElementById("push").textContent');
   const key = command.match(/ls_[\w-]+/)[0];
 
@@ -112,12 +122,15 @@ async function walk(browser, site) {
 
   await browser.go(`${site}/dashboard/my-show`);
   await browser.send('/rotate$/', {});
+  await show(browser, 'revoked-key');
   const next = await browser.evaluate('document.querySelector(".shown code").textContent');
   assert.notEqual(next, key);
   const end = await Promise.race([caster.ended, sleep(8000).then(() => 'still on air')]);
   assert.notEqual(end, 'still on air', 'the broadcast with the old key ends by itself');
   const refused = start('sh', ['-c', `exec ${command}`]);
   assert.notEqual(await refused.ended, 0, 'the old key is refused');
+  await browser.go(`${site}/dashboard`);
+  await show(browser, 'dashboard');
 
   await browser.go(`${site}/account`);
   await browser.send('/tokens$/', { name: 'my script', read: true });
