@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .ONESHELL:
-.PHONY: help setup build run test lint wasm deny deployment bench soak broken fuzz compose-test
+.PHONY: help setup build run test lint wasm deny deployment bench soak broken fuzz compose-test api-check
 
 # The crates without I/O: the browser runs them too.
 PURE := -p stripe -p overlay-core -p media -p sim
@@ -21,6 +21,7 @@ help:
 	@echo 'make fuzz          every fuzz target for SECONDS=600 each; needs a nightly toolchain'
 	@echo 'make soak          half an hour (LIVESTATION_SECONDS) of coming and going'
 	@echo 'make broken        faults built in on purpose, which the tests must notice; some minutes'
+	@echo 'make api-check     what the API answers against its OpenAPI document; needs python3 and PyPI'
 	@echo 'make compose-test  the compose file with a real docker engine; BASE_IMAGES=path makes base images'
 
 setup:
@@ -79,6 +80,9 @@ soak: setup
 
 broken: setup
 	tests/broken/run
+
+api-check: build
+	services/accounts/tests/api/check "$${CARGO_TARGET_DIR:-target}/debug/livestation"
 
 compose-test:
 	deploy/test/compose
