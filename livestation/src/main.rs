@@ -8,6 +8,7 @@ mod apart;
 mod demo;
 mod encoder;
 mod exit;
+mod heap;
 mod ingest;
 mod mail;
 mod migrate;
@@ -68,6 +69,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    heap::share();
     let cli = Cli::parse();
     let ended = start(cli);
     boot::traces::end();
