@@ -14,8 +14,9 @@ use tonic_prost::ProstCodec;
 use crate::stage::{Log, Pki, QUICK, Server};
 
 /// Who may call what, drawn: the columns are accounts, ingest, encoder, tracker, seeder.
-const DECLARED: [(&str, &str); 12] = [
+const DECLARED: [(&str, &str); 13] = [
     ("/livestation.accounts.Accounts/Authorize", ".x..."),
+    ("/livestation.accounts.Accounts/Revoked", ".x..."),
     ("/livestation.accounts.Accounts/CertifyEpoch", "..x.."),
     ("/livestation.accounts.Accounts/TicketKey", "...xx"),
     ("/livestation.encoder.Encoder/Encode", ".x..."),
