@@ -31,10 +31,13 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, service::Routes};
 
+/// When a renewal came, and from where.
+type Sign = (Instant, Option<SocketAddr>);
+
 /// A registry that remembers when it was told that somebody lives, and by which connection.
 #[derive(Clone, Default)]
 struct Double {
-    signs: Arc<Mutex<Vec<(Instant, Option<SocketAddr>)>>>,
+    signs: Arc<Mutex<Vec<Sign>>>,
     /// Answers no renewal that comes by the first connection.
     deaf: bool,
 }
@@ -45,7 +48,7 @@ impl Double {
         signs.push((Instant::now(), request.remote_addr()));
     }
 
-    fn signs(&self) -> Vec<(Instant, Option<SocketAddr>)> {
+    fn signs(&self) -> Vec<Sign> {
         self.signs.lock().expect("no panic").clone()
     }
 
