@@ -69,7 +69,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    heap::share();
+    heap::keep_small();
     let cli = Cli::parse();
     let ended = start(cli);
     boot::traces::end();
