@@ -64,6 +64,7 @@ pub fn tracker() -> Vec<Vec<u8>> {
             peer: 1 + u64::from(from),
             upload_bps: 5_000_000,
             parents: Vec::new(),
+            answers_probes: true,
         });
         step(0, from, &ToTracker::from(join).encode_to_vec());
         for words in to_tracker().iter().skip(1) {
@@ -173,6 +174,7 @@ fn to_tracker() -> Vec<Vec<u8>> {
             peer: 1,
             upload_bps: 1_000_000,
             parents,
+            answers_probes: true,
         }),
         to_tracker::Kind::Status(status),
         to_tracker::Kind::Signal(signal()),
@@ -191,6 +193,7 @@ fn to_tracker() -> Vec<Vec<u8>> {
             stripe: 1,
             parent: 2,
         }),
+        to_tracker::Kind::Suspect(wire::Suspect { peer: 2 }),
     ];
     kinds
         .map(|kind| ToTracker::from(kind).encode_to_vec())

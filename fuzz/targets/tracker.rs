@@ -58,6 +58,7 @@ fn begin(tracker: &mut Tracker, now: Instant) {
         peer: 900,
         upload_bps: 10_000_000,
         parents: Vec::new(),
+        answers_probes: true,
     };
     let status = wire::Status {
         stream: Some(wire::Stream {

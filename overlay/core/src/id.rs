@@ -25,6 +25,8 @@ pub struct StripeId(u8);
 impl StripeId {
     /// Stripes a broadcast can have, since a [`StripeSet`] is 32 bits.
     pub const MAX: u8 = 32;
+    /// The one every broadcast has.
+    pub const FIRST: Self = Self(0);
 
     /// `None` at or above [`Self::MAX`].
     #[must_use]

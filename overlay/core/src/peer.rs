@@ -296,13 +296,14 @@ impl<S: Scheme> Peer<S> {
     /// Runs the player.
     fn play(&mut self) {
         loop {
-            let healthy = self.parents.healthy();
+            // Who plays asks for no outlook, and has an input for every piece.
+            let asks = !matches!(self.playout.phase(), Phase::Playing(_));
             let needed = self.rate.shape().map_or(0, |(k, _)| usize::from(k));
             let outlook = Outlook {
                 interval: self.rate.interval(),
                 fetched_per_s: self.pull.fetched_per_s(self.now),
                 placed: self.parents.iter().next().is_some(),
-                carried: healthy.len() >= needed,
+                carried: asks && self.parents.healthy().len() >= needed,
             };
             let decisions = self
                 .playout

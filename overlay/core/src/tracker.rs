@@ -16,6 +16,7 @@ use crate::{
 mod forest;
 mod membership;
 mod placement;
+mod probes;
 mod session;
 mod standing;
 pub mod stats;
@@ -23,6 +24,7 @@ mod tally;
 
 use membership::{Member, Members};
 use placement::{Order, Placement};
+use probes::Probes;
 use standing::Standing;
 use stats::{Picture, PicturePeer, Stats};
 use tally::Tally;
@@ -67,9 +69,12 @@ pub struct Tracker {
     stream: Option<wire::Stream>,
     tally: Tally,
     standing: Standing,
+    probes: Probes,
     unsettled: bool,
     settled: Instant,
     next_settle: Instant,
+    /// Where comparing plans with reports goes on.
+    reconciled: PeerId,
     outputs: VecDeque<Output>,
 }
 
@@ -91,9 +96,11 @@ impl Tracker {
             stream: None,
             tally: Tally::default(),
             standing: Standing::default(),
+            probes: Probes::default(),
             unsettled: false,
             settled: now,
             next_settle: now + SETTLE,
+            reconciled: PeerId(0),
             outputs: VecDeque::new(),
             config,
         }
@@ -110,6 +117,7 @@ impl Tracker {
             Input::Closed { session } => self.on_closed(session),
             Input::Timeout => {}
         }
+        self.look_for_answers();
         if self.now >= self.next_settle {
             self.next_settle = self.now + SETTLE;
             self.notice_silence();
@@ -133,11 +141,11 @@ impl Tracker {
     }
 
     fn next_timeout(&self) -> Instant {
+        let mut next = self.next_settle;
         if self.unsettled {
-            self.next_settle.min(self.settled + PAUSE)
-        } else {
-            self.next_settle
+            next = next.min(self.settled + PAUSE);
         }
+        self.probes.next().map_or(next, |due| next.min(due))
     }
 
     /// Whether nobody is in the swarm.

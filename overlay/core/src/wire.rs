@@ -14,8 +14,8 @@ pub use message::{
 };
 pub use swarm::{
     Bytes as ByteCounts, Complaint, DetachReason, Detached, Edge, FromTracker, Introduce, Join,
-    Live, MAX_SIGNAL_LEN, MAX_TRACKER_MESSAGE_LEN, Ping, Place, Pong, Refused, RefusedCode, Sent,
-    Signal, Status, Stream, ToTracker, Unplace, Welcome, from_tracker, to_tracker,
+    Live, MAX_SIGNAL_LEN, MAX_TRACKER_MESSAGE_LEN, Ping, Place, Pong, Probe, Refused, RefusedCode,
+    Sent, Signal, Status, Stream, Suspect, ToTracker, Unplace, Welcome, from_tracker, to_tracker,
 };
 
 /// Why bytes from somebody else are not a message.

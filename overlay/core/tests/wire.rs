@@ -234,6 +234,7 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
             peer,
             upload_bps,
             parents,
+            answers_probes: upload_bps % 2 == 0,
         })
     });
     let status = (
@@ -285,6 +286,7 @@ fn to_tracker() -> impl Strategy<Value = ToTracker> {
                 }),
                 to_tracker::Kind::Ping(wire::Ping { stamp_us: parent }),
                 to_tracker::Kind::Attached(Edge { stripe, parent }),
+                to_tracker::Kind::Suspect(wire::Suspect { peer: parent }),
             ])
         });
     prop_oneof![join, status, signal, small].prop_map(ToTracker::from)
@@ -320,6 +322,7 @@ fn from_tracker() -> impl Strategy<Value = FromTracker> {
             prop::sample::select(vec![
                 from_tracker::Kind::Unplace(wire::Unplace { stripe }),
                 from_tracker::Kind::Live(wire::Live { stream }),
+                from_tracker::Kind::Probe(wire::Probe {}),
                 from_tracker::Kind::Pong(wire::Pong {
                     stamp_us: wall_us / 2,
                     wall_us,

@@ -18,6 +18,8 @@ const BACKFILL_PATIENCE: Duration = Duration::from_millis(400);
 const HAVE_LIFE: Duration = Duration::from_millis(800);
 /// What one has is told to all neighbours this often.
 const HAVE_INTERVAL: Duration = Duration::from_secs(3);
+/// Neighbours heard so lately need not be asked whether they are there.
+const THERE: Duration = Duration::from_millis(200);
 /// A header is asked for again after this.
 const HEADER_REPEAT: Duration = Duration::from_millis(150);
 
@@ -69,6 +71,7 @@ impl<S: Scheme> Peer<S> {
             window: &self.window,
             clock: &self.clock,
             links: &self.links,
+            liveness: &self.liveness,
             from: from.max(self.window.floor()),
             starting,
             joined: self.playout.joined(),
@@ -128,6 +131,21 @@ impl<S: Scheme> Peer<S> {
         for peer in peers {
             let link = self.links.get_mut(peer);
             if link.is_some_and(|link| link.may_ask(now, HAVE_LIFE)) {
+                self.send_control(peer, Kind::Ask(control::Ask {}));
+            }
+        }
+    }
+
+    /// A parent is silent, and others may be too: those who answer are there, and will do in its
+    /// stead.
+    pub(super) fn ask_who_is_there(&mut self) {
+        let now = self.now;
+        let silent = |peer: &PeerId| self.liveness.silence(now, *peer) >= THERE;
+        let peers = self.links.up().map(|(peer, _)| peer);
+        let peers: Vec<PeerId> = peers.filter(silent).collect();
+        for peer in peers {
+            let link = self.links.get_mut(peer);
+            if link.is_some_and(|link| link.may_ask(now, THERE)) {
                 self.send_control(peer, Kind::Ask(control::Ask {}));
             }
         }

@@ -12,6 +12,8 @@ const MUTE: Duration = Duration::from_millis(400);
 /// piece was due, with generations of 200 ms).
 const DOUBT: Duration = Duration::from_millis(450);
 const MAX_DOUBT: Duration = Duration::from_millis(1000);
+/// A shorter pause changes nothing: who makes such pauses is doubted after [`DOUBT`] all the same.
+const NOTED: Duration = Duration::from_millis(250);
 /// A pause counts half after so long.
 const PAUSE_HALF_LIFE_S: f64 = 10.0;
 /// A link without traffic carries the transport's checks once a second; one that was silent
@@ -29,8 +31,17 @@ struct Heard {
     at: Instant,
     /// Since when what was sent is not acknowledged.
     owes: Option<Instant>,
-    /// The longest silence of late after which it spoke again.
+    /// The longest silence of late after which it spoke again, as it counted then.
     pause: Duration,
+    paused: Instant,
+}
+
+impl Heard {
+    /// What its longest pause counts by then.
+    fn pause_by(&self, now: Instant) -> Duration {
+        let since = now.since(self.paused).as_secs_f64();
+        self.pause.mul_f64(0.5f64.powf(since / PAUSE_HALF_LIFE_S))
+    }
 }
 
 impl Liveness {
@@ -40,10 +51,13 @@ impl Liveness {
             at: now,
             owes: None,
             pause: Duration::ZERO,
+            paused: now,
         });
         let pause = now.since(heard.at);
-        let faded = 0.5f64.powf(pause.as_secs_f64() / PAUSE_HALF_LIFE_S);
-        heard.pause = pause.max(heard.pause.mul_f64(faded));
+        if pause >= NOTED {
+            heard.pause = pause.max(heard.pause_by(now));
+            heard.paused = now;
+        }
         heard.at = now;
         heard.owes = None;
     }
@@ -74,7 +88,7 @@ impl Liveness {
     /// behind them.
     pub(super) fn patience(&self, peer: PeerId) -> Duration {
         let heard = self.peers.get(&peer);
-        let pause = heard.map_or(MAX_DOUBT, |heard| heard.pause);
+        let pause = heard.map_or(MAX_DOUBT, |heard| heard.pause_by(heard.at));
         (pause.mul_f64(1.25) + DOUBT / 5).clamp(DOUBT, MAX_DOUBT)
     }
 

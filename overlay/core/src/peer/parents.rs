@@ -4,7 +4,10 @@
 //! The one rule: a parent is doubted when it is silent, not when a piece is late; and a
 //! doubted one stays until another delivers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use super::liveness::Liveness;
 use crate::{
@@ -39,6 +42,8 @@ pub(super) enum Action {
     },
     /// Leave it.
     Unsubscribe { parent: PeerId, stripe: StripeId },
+    /// Tell the tracker that a parent is silent.
+    Suspect(PeerId),
     /// Tell the tracker that it is in place.
     Attached { parent: PeerId, stripe: StripeId },
     /// Tell the tracker that the stripe has none, and who failed.
@@ -168,8 +173,14 @@ impl Parents {
     /// Deadlines and silence.
     pub(super) fn tick(&mut self, view: View<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
+        let mut suspects = BTreeSet::new();
         for (stripe, slot) in &mut self.slots {
-            actions.extend(slot.tick(view));
+            // One that is silent is so in all its stripes.
+            let fresh = slot.tick(view).into_iter().filter(|action| match action {
+                Action::Suspect(peer) => suspects.insert(*peer),
+                _ => true,
+            });
+            actions.extend(fresh);
             if slot.is_orphan() && view.now.since(slot.reminded) >= REMIND {
                 slot.reminded = view.now;
                 actions.push(Action::Detached {

@@ -3,7 +3,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use super::{arrival::Arrival, clock::WallClock, links::Links, playout::due, window::Window};
+use super::{
+    arrival::Arrival, clock::WallClock, links::Links, liveness::Liveness, playout::due,
+    window::Window,
+};
 use crate::{Instant, PeerId, Random, Scheme, StripeId, StripeSet};
 
 mod answers;
@@ -123,6 +126,7 @@ pub(super) struct View<'a, S: Scheme> {
     pub(super) window: &'a Window<S>,
     pub(super) clock: &'a WallClock,
     pub(super) links: &'a Links,
+    pub(super) liveness: &'a Liveness,
     /// The first generation the player needs.
     pub(super) from: u64,
     /// Playing has not begun, or stands: everything is urgent.
@@ -297,6 +301,7 @@ impl Pull {
         while wanted > 0 && !open.is_empty() && self.questions.are_left() {
             let tried = |peer: PeerId| {
                 let busy = self.busy.get(&peer).is_some_and(|(until, _)| *until > now);
+                let busy = busy || view.liveness.is_mute(now, peer);
                 let asked = |request: &Request| request.to == peer && !request.catch_up;
                 busy || requests.iter().any(asked)
             };

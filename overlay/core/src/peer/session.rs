@@ -20,6 +20,7 @@ impl<S: Scheme> Peer<S> {
             peer: self.config.peer.0,
             upload_bps: self.config.upload_bps,
             parents: self.edges(),
+            answers_probes: true,
         };
         self.tell(to_tracker::Kind::Join(join));
     }
@@ -67,6 +68,7 @@ impl<S: Scheme> Peer<S> {
                 let sent = Instant::from_micros(pong.stamp_us);
                 self.clock.on_pong(self.now, sent, pong.wall_us);
             }
+            Some(from_tracker::Kind::Probe(_)) => self.report(),
             Some(from_tracker::Kind::Live(_)) | None => {}
         }
     }
@@ -127,6 +129,11 @@ impl<S: Scheme> Peer<S> {
                     let stripe = u32::from(stripe.get());
                     let unsubscribe = control::Unsubscribe { stripe };
                     self.send_control(parent, control::Kind::Unsubscribe(unsubscribe));
+                }
+                Action::Suspect(parent) => {
+                    let suspect = wire::Suspect { peer: parent.0 };
+                    self.tell(to_tracker::Kind::Suspect(suspect));
+                    self.ask_who_is_there();
                 }
                 Action::Attached { parent, stripe } => {
                     self.tell(to_tracker::Kind::Attached(wire::Edge {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Role, SessionId};
-use crate::{Instant, PeerId, wire};
+use crate::{Instant, PeerId, Random, wire};
 
 /// Share of an uplink that pieces may fill: the rest is control, repair and what the
 /// estimate misses.
@@ -24,6 +24,10 @@ const CAPACITY_CHANGE: f64 = 0.1;
 #[derive(Debug, Default)]
 pub(super) struct Members {
     members: BTreeMap<PeerId, Member>,
+    seeders: BTreeSet<PeerId>,
+    /// Viewers that may exchange pieces with others, in any order, and where each stands.
+    sharing: Vec<PeerId>,
+    places: BTreeMap<PeerId, usize>,
 }
 
 /// One of them.
@@ -45,7 +49,11 @@ pub(super) struct Member {
     pub(super) may_share: bool,
     /// From where it comes.
     pub(super) origin: Option<u64>,
-    /// Peers that were named to it, as partners, parents or backups.
+    /// It speaks when it is asked whether it is there,
+    pub(super) answers_probes: bool,
+    /// and was asked then, and has not spoken since.
+    pub(super) probed: Option<Instant>,
+    /// Viewers that were named to it, as partners, parents or backups, or it to them.
     pub(super) partners: BTreeSet<PeerId>,
     /// It has reported.
     pub(super) reported: bool,
@@ -91,14 +99,77 @@ impl Member {
 
 impl Members {
     pub(super) fn insert(&mut self, peer: PeerId, member: Member) {
+        if member.is_seeder() {
+            self.seeders.insert(peer);
+        } else if member.may_share && !self.places.contains_key(&peer) {
+            self.places.insert(peer, self.sharing.len());
+            self.sharing.push(peer);
+        }
         self.members.insert(peer, member);
     }
 
     pub(super) fn remove(&mut self, peer: PeerId) -> Option<Member> {
-        for member in self.members.values_mut() {
-            member.partners.remove(&peer);
+        let member = self.members.remove(&peer)?;
+        for partner in &member.partners {
+            if let Some(partner) = self.members.get_mut(partner) {
+                partner.partners.remove(&peer);
+            }
         }
-        self.members.remove(&peer)
+        self.seeders.remove(&peer);
+        if let Some(place) = self.places.remove(&peer) {
+            self.sharing.swap_remove(place);
+            if let Some(moved) = self.sharing.get(place) {
+                self.places.insert(*moved, place);
+            }
+        }
+        Some(member)
+    }
+
+    /// One viewer was named to another. Seeders are known to all.
+    pub(super) fn note_met(&mut self, one: PeerId, other: PeerId) {
+        let viewers = |peer| self.get(peer).is_some_and(|member| !member.is_seeder());
+        if one == other || !viewers(one) || !viewers(other) {
+            return;
+        }
+        for (peer, met) in [(one, other), (other, one)] {
+            if let Some(member) = self.members.get_mut(&peer) {
+                member.partners.insert(met);
+            }
+        }
+    }
+
+    /// Whether one was named to the other: a stranger's offer would make a peer show its
+    /// addresses.
+    pub(super) fn have_met(&self, one: PeerId, other: PeerId) -> bool {
+        let (Some(a), Some(b)) = (self.get(one), self.get(other)) else {
+            return false;
+        };
+        a.is_seeder() || b.is_seeder() || a.partners.contains(&other)
+    }
+
+    /// Some viewers that may exchange pieces, drawn at random, none twice and `but` not.
+    pub(super) fn draw(&self, most: usize, but: PeerId, random: &mut Random) -> Vec<PeerId> {
+        let mut drawn: Vec<PeerId> = Vec::new();
+        let others = self.sharing.len() - usize::from(self.places.contains_key(&but));
+        while drawn.len() < most.min(others) {
+            let index = random.below(self.sharing.len() as u64) as usize;
+            let peer = self.sharing[index];
+            if peer != but && !drawn.contains(&peer) {
+                drawn.push(peer);
+            }
+        }
+        drawn
+    }
+
+    /// Up to so many viewers in order of names, from this one on and around.
+    pub(super) fn viewers_from(
+        &self,
+        from: PeerId,
+        most: usize,
+    ) -> impl Iterator<Item = (PeerId, &Member)> {
+        let around = self.members.range(from..).chain(self.members.range(..from));
+        let around = around.map(|(peer, member)| (*peer, member));
+        around.filter(|(_, member)| !member.is_seeder()).take(most)
     }
 
     pub(super) fn get(&self, peer: PeerId) -> Option<&Member> {
@@ -125,10 +196,7 @@ impl Members {
     }
 
     pub(super) fn seeders(&self) -> Vec<u64> {
-        self.iter()
-            .filter(|(_, member)| member.is_seeder())
-            .map(|(peer, _)| peer.0)
-            .collect()
+        self.seeders.iter().map(|peer| peer.0).collect()
     }
 
     pub(super) fn len(&self) -> usize {

@@ -6,9 +6,13 @@
 //! The one rule: a stripe's tree has no cycle, and nobody is planned more edges than its
 //! uplink carries.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
-use super::forest::{Forest, Node};
+use super::forest::{Forest, Node, index::MIN_SLOTS};
 use crate::{Instant, PeerId, StripeId, StripeSet, wire::DetachReason};
 
 mod interiors;
@@ -17,8 +21,6 @@ mod returns;
 
 /// Children per stripe and seeder that are kept as roots, at most (overlay design, "Roots").
 const MAX_ROOTS: usize = 5;
-/// Slots beside which a peer is a leaf everywhere.
-const MIN_SLOTS: usize = 2;
 /// A parent that refused is full for a moment; one that cannot be reached stays so longer.
 const REFUSED: Duration = Duration::from_secs(1);
 const UNREACHABLE: Duration = Duration::from_secs(30);
@@ -32,6 +34,18 @@ const STARVED: Duration = Duration::from_secs(10);
 /// "12.5 % spare slots beyond demand"), and which part of what there is beyond demand.
 const RESERVE: f64 = 0.125;
 const RESERVE_PART: f64 = 0.8;
+/// In steps of so much: at each, everyone is looked at.
+const RESERVE_STEP: f64 = RESERVE / 8.0;
+/// Viewers whose place is looked at in one round although nothing happened to them, at least,
+/// and which part of all: the whole swarm within 8 s.
+const SWEEP: usize = 512;
+const SWEEP_PART: usize = 16;
+/// Viewers looked at in one round because something did.
+const MAX_DUE: usize = 4096;
+/// Viewers looked at for one that would do.
+const MAX_SCAN: usize = 256;
+/// Backups are drawn from so many that would do, so that not everyone has the same two.
+const BACKUPS_AMONG: usize = 8;
 
 /// What peers are to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,19 +63,51 @@ pub(super) enum Order {
     },
 }
 
+/// Where rounds go on that look at some of many.
+#[derive(Debug)]
+struct Cursors {
+    sweep: PeerId,
+    short: PeerId,
+    misplaced: PeerId,
+    crowded: PeerId,
+}
+
 /// The planner of one swarm.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Placement {
     pub(super) forest: Forest,
     now: Instant,
     k: usize,
     n: u8,
     margin: usize,
-    /// Share of everyone's slots that is kept free while others have room.
-    reserve: f64,
+    /// Viewers that decode nothing, since nobody had room.
+    short: BTreeSet<PeerId>,
+    cursors: Cursors,
     /// (peer, stripe to come) → the stripe that goes when it has come.
     exchanges: BTreeMap<(PeerId, StripeId), StripeId>,
     returns: returns::Returns,
+}
+
+impl Default for Placement {
+    fn default() -> Self {
+        let first = PeerId(0);
+        Self {
+            forest: Forest::default(),
+            now: Instant::default(),
+            k: 0,
+            n: 0,
+            margin: 0,
+            short: BTreeSet::new(),
+            cursors: Cursors {
+                sweep: first,
+                short: first,
+                misplaced: first,
+                crowded: first,
+            },
+            exchanges: BTreeMap::new(),
+            returns: returns::Returns::default(),
+        }
+    }
 }
 
 impl Placement {
@@ -90,7 +136,8 @@ impl Placement {
         self.forest.remove(peer);
         self.returns.forget(peer);
         self.exchanges.retain(|(who, _), _| *who != peer);
-        if self.viewers().next().is_none() {
+        self.short.remove(&peer);
+        if self.forest.index().viewers == 0 {
             // Whoever comes next may be a swarm whose sessions all broke at once.
             self.returns = returns::Returns::default();
         }
@@ -101,10 +148,23 @@ impl Placement {
         self.forest.get(peer)?.parent(stripe)
     }
 
+    /// Whether one is to feed another.
+    pub(super) fn feeds(&self, parent: PeerId, child: PeerId) -> bool {
+        let node = self.forest.get(child);
+        node.is_some_and(|node| node.parents().any(|(_, above)| above == parent))
+    }
+
+    /// Everyone who is to relay something.
+    pub(super) fn relays_anything(&self) -> Vec<PeerId> {
+        let relays = self.forest.viewers();
+        let relays = relays.filter(|(_, node)| !node.interior().is_empty());
+        relays.map(|(peer, _)| peer).collect()
+    }
+
     /// Whether a peer is to hold a stripe, or to relay it as soon as it can be placed.
     pub(super) fn plans(&self, peer: PeerId, stripe: StripeId) -> bool {
         let node = self.forest.get(peer);
-        node.is_some_and(|node| node.parent(stripe).is_some() || node.interior.contains(stripe))
+        node.is_some_and(|node| node.parent(stripe).is_some() || node.interior().contains(stripe))
     }
 
     /// These two are nothing to each other until then.
@@ -123,17 +183,9 @@ impl Placement {
 
     /// A peer is to relay nothing: its children are placed by the next [`Self::settle`].
     pub(super) fn strip(&mut self, peer: PeerId) {
-        let Some(node) = self.forest.get_mut(peer) else {
-            return;
-        };
-        node.interior = StripeSet::EMPTY;
-        let edges: Vec<(StripeId, PeerId)> = StripeId::first(self.n)
-            .flat_map(|stripe| {
-                node.children(stripe)
-                    .iter()
-                    .map(move |child| (stripe, *child))
-            })
-            .collect();
+        self.forest.set_interior(peer, StripeSet::EMPTY);
+        let node = self.forest.get(peer);
+        let edges: Vec<(StripeId, PeerId)> = node.into_iter().flat_map(Node::edges).collect();
         for (stripe, child) in edges {
             self.forest.unlink(child, stripe);
         }
@@ -142,21 +194,14 @@ impl Placement {
     /// A peer carries so many edges; what it has beyond them is placed by the next
     /// [`Self::settle`], leaves first, since others wait for those who relay.
     pub(super) fn resize(&mut self, peer: PeerId, slots: usize) {
-        let Some(node) = self.forest.get_mut(peer) else {
+        self.forest.set_slots(peer, slots);
+        let Some(node) = self.forest.get(peer) else {
             return;
         };
-        node.slots = slots;
-        let mut edges: Vec<(bool, StripeId, PeerId)> = Vec::new();
-        let node = &*node;
-        let children = StripeId::first(self.n).flat_map(|stripe| {
-            node.children(stripe)
-                .iter()
-                .map(move |child| (stripe, *child))
-        });
-        let children: Vec<(StripeId, PeerId)> = children.collect();
-        for (stripe, child) in children {
-            edges.push((self.relays(child, stripe), stripe, child));
-        }
+        let edges = node.edges();
+        let mut edges: Vec<(bool, StripeId, PeerId)> = edges
+            .map(|(stripe, child)| (self.relays(child, stripe), stripe, child))
+            .collect();
         let surplus = edges.len().saturating_sub(slots);
         edges.sort_unstable();
         for (_, stripe, child) in edges.into_iter().take(surplus) {
@@ -238,10 +283,11 @@ impl Placement {
             .any(|((who, _), leaving)| *who == peer && *leaving == stripe)
     }
 
-    /// Brings everyone what they miss; in a `calm` moment, when nobody came or went, also moves what is misplaced, and trims what is too much.
+    /// Brings what they miss to all who lost something and to some others, in turn; in a `calm`
+    /// moment, when nobody came or went, also moves what is misplaced, and trims what is too
+    /// much. Of a small swarm everyone is looked at each time.
     pub(super) fn settle(&mut self, now: Instant, calm: bool) -> Vec<Order> {
         self.now = now;
-        self.forest.forgive(now);
         // An exchange whose new stripe is planned no longer would never be over.
         let forest = &self.forest;
         self.exchanges.retain(|(peer, coming), _| {
@@ -261,23 +307,27 @@ impl Placement {
             self.reassign_idle();
             self.shed_interior();
         }
-        let viewers: Vec<PeerId> = self.viewers().map(|(peer, _)| peer).collect();
-        for peer in &viewers {
+        let mut due = self.due();
+        for peer in &due {
             self.root_interiors(*peer, &mut orders);
         }
         self.move_misplaced(&mut orders);
+        due.extend(self.forest.take_touched(MAX_DUE));
         // First everyone gets what decodes, then what makes it safe.
-        let mut short = 0;
-        for peer in &viewers {
-            short += self.fill(*peer, self.k, &mut orders);
+        for peer in &due {
+            if self.fill(*peer, self.k, &mut orders) > 0 {
+                self.short.insert(*peer);
+            } else {
+                self.short.remove(peer);
+            }
         }
-        if short > 0 {
+        if !self.short.is_empty() {
             self.margin = 0;
         }
-        for peer in &viewers {
+        for peer in &due {
             self.fill(*peer, self.target(), &mut orders);
         }
-        for peer in &viewers {
+        for peer in &due {
             self.trim(*peer, &mut orders);
         }
         if calm {
@@ -286,22 +336,38 @@ impl Placement {
         orders
     }
 
-    /// Whether a peer has only its reserve left.
-    fn is_full(&self, node: &Node) -> bool {
-        node.free() as f64 <= node.slots as f64 * self.reserve
+    /// Whose place is to be looked at now. What failed for them long ago is forgiven.
+    fn due(&mut self) -> BTreeSet<PeerId> {
+        let mut due: BTreeSet<PeerId> = self.forest.take_touched(MAX_DUE).into_iter().collect();
+        let sweep = sweep(self.forest.index().viewers);
+        let swept = self.forest.viewers_from(self.cursors.sweep).take(sweep);
+        let swept: Vec<PeerId> = swept.map(|(peer, _)| peer).collect();
+        self.cursors.sweep = swept.last().map_or(PeerId(0), |last| after(*last));
+        due.extend(swept);
+        let around = around(&self.short, self.cursors.short).take(MAX_SCAN);
+        let short: Vec<PeerId> = around.copied().collect();
+        self.cursors.short = short.last().map_or(PeerId(0), |last| after(*last));
+        due.extend(short);
+        for peer in &due {
+            self.forest.forgive(*peer, self.now);
+        }
+        due
     }
 
-    fn viewers(&self) -> impl Iterator<Item = (PeerId, &Node)> {
-        self.forest.iter().filter(|(_, node)| !node.seeder)
+    /// Whether a peer has only its reserve left.
+    fn is_full(&self, node: &Node) -> bool {
+        node.is_full(self.forest.reserve())
     }
 
     /// Decides how many stripes above k everyone holds (overlay design, "Margin"; supply is
     /// counted in slots, which have framing and control taken off already).
     fn weigh(&mut self) {
-        let supply: usize = self.forest.iter().map(|(_, node)| node.slots).sum();
-        let demand = self.viewers().count() * self.k;
-        let index = supply as f64 / demand.max(1) as f64;
-        self.reserve = ((1.0 - 1.0 / index.max(1.0)) * RESERVE_PART).min(RESERVE);
+        let index = self.forest.index();
+        let demand = index.viewers * self.k;
+        let index = index.supply as f64 / demand.max(1) as f64;
+        let reserve = ((1.0 - 1.0 / index.max(1.0)) * RESERVE_PART).min(RESERVE);
+        self.forest
+            .set_reserve((reserve / RESERVE_STEP).floor() * RESERVE_STEP);
         // A little harder to rise than to stay, so that it does not flutter.
         let rise = |margin: usize| if self.margin < margin { 0.05 } else { 0.0 };
         self.margin = if index > 1.5 + rise(2) {
@@ -361,20 +427,17 @@ impl Placement {
 
     /// Free slots of those who relay a stripe.
     fn room(&self, stripe: StripeId) -> usize {
-        self.viewers()
-            .filter(|(_, node)| node.interior.contains(stripe))
-            .map(|(_, node)| node.free())
-            .sum()
+        self.forest.index().stripe(stripe).room
     }
 
     fn relays(&self, peer: PeerId, stripe: StripeId) -> bool {
         let node = self.forest.get(peer);
-        node.is_some_and(|node| node.interior.contains(stripe))
+        node.is_some_and(|node| node.interior().contains(stripe))
     }
 
     /// Children per stripe that a seeder keeps as roots.
     fn roots(&self, seeder: &Node) -> usize {
-        (seeder.slots / usize::from(self.n.max(1))).clamp(1, MAX_ROOTS)
+        (seeder.slots() / usize::from(self.n.max(1))).clamp(1, MAX_ROOTS)
     }
 
     /// Takes away what a peer holds beyond its number.
@@ -385,7 +448,7 @@ impl Placement {
         let surplus = node.held().len().saturating_sub(self.target());
         let leaves: Vec<StripeId> = node
             .held()
-            .without(node.interior)
+            .without(node.interior())
             .iter()
             .filter(|stripe| node.children(*stripe).is_empty())
             .collect();
@@ -400,65 +463,44 @@ impl Placement {
     fn parent_for(&self, peer: PeerId, stripe: StripeId, relays: bool) -> Option<PeerId> {
         let child = self.forest.get(peer)?;
         let current = child.parent(stripe);
-        let mut best: Option<((u8, usize, usize), PeerId)> = None;
-        for (candidate, node) in self.forest.iter() {
-            let fits = candidate != peer
-                && Some(candidate) != current
-                && (node.seeder || node.interior.contains(stripe))
-                && node.free() > 0
-                && !child.has_failed(candidate);
-            if !fits {
-                continue;
-            }
-            let Some(depth) = self.forest.depth(candidate, stripe) else {
-                continue;
-            };
-            if self.forest.is_below(candidate, peer, stripe) {
-                continue;
-            }
-            let as_root = relays && node.children(stripe).len() < self.roots(node);
-            let reserved = self.is_full(node);
-            let last_resort = match (node.seeder && !as_root, reserved && !as_root) {
-                (true, _) => 2,
-                (false, reserved) => u8::from(reserved),
-            };
-            let rank = (last_resort, depth, usize::MAX - node.free());
-            if best.is_none_or(|(other, _)| rank < other) {
-                best = Some((rank, candidate));
-            }
-        }
-        best.map(|(_, parent)| parent)
+        let fits = |candidate: &PeerId| {
+            *candidate != peer
+                && Some(*candidate) != current
+                && !child.has_failed(*candidate)
+                && !self.forest.is_below(*candidate, peer, stripe)
+        };
+        let seeder = |as_root: bool| {
+            let seeders = self.forest.seeders().filter(|(seeder, node)| {
+                let roots = node.children(stripe).len() < self.roots(node);
+                node.free() > 0 && (roots || !as_root) && fits(seeder)
+            });
+            let roomiest = seeders.max_by_key(|(seeder, node)| (node.free(), Reverse(*seeder)));
+            roomiest.map(|(seeder, _)| seeder)
+        };
+        let root = if relays { seeder(true) } else { None };
+        root.or_else(|| {
+            let open = &self.forest.index().stripe(stripe).open;
+            open.iter().map(|(.., peer)| *peer).find(fits)
+        })
+        .or_else(|| seeder(false))
     }
 
     /// The leaf nearest to the root in a stripe, with its parent.
     fn leaf_to_displace(&self, peer: PeerId, stripe: StripeId) -> Option<(PeerId, PeerId)> {
         let newcomer = self.forest.get(peer)?;
-        let mut best: Option<(usize, PeerId, PeerId)> = None;
-        for (above, node) in self.forest.iter() {
-            if above == peer || newcomer.has_failed(above) || node.children(stripe).is_empty() {
-                continue;
+        let leaves = &self.forest.index().stripe(stripe).leaves;
+        leaves.iter().find_map(|(_, above)| {
+            if *above == peer
+                || newcomer.has_failed(*above)
+                || self.forest.is_below(*above, peer, stripe)
+            {
+                return None;
             }
-            let is_leaf = |child: &PeerId| {
-                *child != peer
-                    && self
-                        .forest
-                        .get(*child)
-                        .is_some_and(|node| !node.interior.contains(stripe))
-            };
-            let Some(leaf) = node.children(stripe).iter().copied().find(is_leaf) else {
-                continue;
-            };
-            let Some(depth) = self.forest.depth(above, stripe) else {
-                continue;
-            };
-            if self.forest.is_below(above, peer, stripe) {
-                continue;
-            }
-            if best.is_none_or(|(other, ..)| depth < other) {
-                best = Some((depth, above, leaf));
-            }
-        }
-        best.map(|(_, above, leaf)| (above, leaf))
+            let children = self.forest.get(*above)?.children(stripe).iter();
+            let mut leaves = children.filter(|child| !self.relays(**child, stripe));
+            let leaf = leaves.find(|child| **child != peer)?;
+            Some((*above, *leaf))
+        })
     }
 
     fn place(&mut self, peer: PeerId, stripe: StripeId, parent: PeerId, orders: &mut Vec<Order>) {
@@ -466,9 +508,7 @@ impl Placement {
         self.exchanges
             .retain(|(who, _), leaving| *who != peer || *leaving != stripe);
         let interior = self.relays(peer, stripe);
-        if let Some(node) = self.forest.get_mut(peer) {
-            node.told.insert(stripe, self.now);
-        }
+        self.forest.set_told(peer, stripe, self.now);
         orders.push(Order::Place {
             peer,
             stripe,
@@ -480,8 +520,7 @@ impl Placement {
 
     /// The order to repeat for an edge that is planned but not reported.
     pub(super) fn again(&mut self, now: Instant, peer: PeerId, stripe: StripeId) -> Option<Order> {
-        let node = self.forest.get_mut(peer)?;
-        node.told.insert(stripe, now);
+        self.forest.set_told(peer, stripe, now);
         let node = self.forest.get(peer)?;
         let parent = node.parent(stripe)?;
         Some(Order::Place {
@@ -489,25 +528,45 @@ impl Placement {
             stripe,
             parent,
             backups: self.backups(peer, stripe, parent),
-            interior: node.interior.contains(stripe),
+            interior: node.interior().contains(stripe),
         })
     }
 
-    /// Two others that relay the stripe, the roomiest first.
+    /// Two others that relay the stripe, of the roomiest; not the same two for everyone, who
+    /// would all turn to them at once.
     fn backups(&self, peer: PeerId, stripe: StripeId, parent: PeerId) -> Vec<PeerId> {
-        let mut fit: Vec<(usize, PeerId)> = self
-            .viewers()
-            .filter(|(other, node)| {
-                *other != peer && *other != parent && node.interior.contains(stripe)
-            })
-            .filter(|(other, node)| {
-                let mine = self.forest.get(peer);
-                !node.has_failed(peer) && !mine.is_some_and(|mine| mine.has_failed(*other))
-            })
-            .filter(|(other, _)| !self.forest.is_below(*other, peer, stripe))
-            .map(|(other, node)| (usize::MAX - node.free(), other))
-            .collect();
-        fit.sort_unstable();
-        fit.into_iter().take(2).map(|(_, other)| other).collect()
+        let mine = self.forest.get(peer);
+        let fits = |other: &PeerId| {
+            *other != peer
+                && *other != parent
+                && !self
+                    .forest
+                    .get(*other)
+                    .is_some_and(|node| node.is_suspect() || node.has_failed(peer))
+                && !mine.is_some_and(|mine| mine.has_failed(*other))
+                && !self.forest.is_below(*other, peer, stripe)
+        };
+        let relays = &self.forest.index().stripe(stripe).relays;
+        let relays = relays.iter().take(MAX_SCAN).map(|(_, other)| *other);
+        let fit: Vec<PeerId> = relays.filter(fits).take(BACKUPS_AMONG).collect();
+        // Names are random, so that one pair of them is as good a draw as another.
+        let first = peer.0.rotate_left(u32::from(stripe.get())) as usize % fit.len().max(1);
+        let around = fit.iter().cycle().skip(first);
+        around.take(fit.len().min(2)).copied().collect()
     }
+}
+
+/// How many of so many viewers are looked at in one round although nothing happened to them.
+pub(super) fn sweep(viewers: usize) -> usize {
+    SWEEP.max(viewers / SWEEP_PART)
+}
+
+/// A set in order from one element on and around.
+fn around(set: &BTreeSet<PeerId>, from: PeerId) -> impl Iterator<Item = &PeerId> {
+    set.range(from..).chain(set.range(..from))
+}
+
+/// The name that follows.
+fn after(peer: PeerId) -> PeerId {
+    PeerId(peer.0.wrapping_add(1))
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Duration, Member, Order, PeerId, RefusedCode, Role, SessionId, Tracker, from_tracker,
-    to_tracker,
+    placement, to_tracker,
 };
 use crate::{Instant, StripeId, wire};
 
@@ -72,6 +72,7 @@ impl Tracker {
                 };
                 self.send(session, from_tracker::Kind::Pong(pong));
             }
+            to_tracker::Kind::Suspect(suspect) => self.on_suspect(peer, PeerId(suspect.peer)),
             to_tracker::Kind::Complaint(complaint) => self.on_complaint(peer, &complaint),
             to_tracker::Kind::Join(_) => {}
         }
@@ -117,6 +118,8 @@ impl Tracker {
             origin: grant.origin,
             reported: false,
             counted_startup: false,
+            answers_probes: join.answers_probes,
+            probed: None,
             partners: std::collections::BTreeSet::new(),
             status: wire::Status::default(),
         };
@@ -153,31 +156,19 @@ impl Tracker {
     /// Names partners to a newcomer; the links serve both sides. Where viewers are not to
     /// share, only seeders are named.
     fn introduce(&mut self, peer: PeerId) {
-        let shares = |member: &Member| member.may_share;
-        let alone = !self.members.get(peer).is_some_and(shares);
-        let mut others: Vec<PeerId> = self
+        let shares = self
             .members
-            .viewers()
-            .filter(|(other, member)| *other != peer && !alone && shares(member))
-            .map(|(other, _)| other)
-            .collect();
-        let mut partners = Vec::new();
-        while partners.len() < PARTNERS && !others.is_empty() {
-            let index = self.random.below(others.len() as u64) as usize;
-            partners.push(others.swap_remove(index));
-        }
+            .get(peer)
+            .is_some_and(|member| member.may_share);
+        let most = if shares { PARTNERS } else { 0 };
+        let partners = self.members.draw(most, peer, &mut self.random);
         for partner in &partners {
-            if let Some(member) = self.members.get_mut(*partner) {
-                member.partners.insert(peer);
-            }
+            self.members.note_met(peer, *partner);
         }
         let small = self.members.len() <= RESCUED;
         let seeders = self.members.seeders();
         let mut named: Vec<u64> = partners.iter().map(|partner| partner.0).collect();
         named.extend(seeders.iter().filter(|_| small));
-        if let Some(member) = self.members.get_mut(peer) {
-            member.partners = partners.into_iter().collect();
-        }
         let introduce = wire::Introduce {
             partners: named,
             seeders,
@@ -241,9 +232,7 @@ impl Tracker {
     /// Who feeds whom knows each other, whoever named one to the other.
     fn note_met(&mut self) {
         for (child, parent) in self.placement.take_met() {
-            if let Some(member) = self.members.get_mut(child) {
-                member.partners.insert(parent);
-            }
+            self.members.note_met(child, parent);
         }
     }
 
@@ -280,9 +269,7 @@ impl Tracker {
 
     fn recount_slots(&mut self, stream: &wire::Stream) {
         for (peer, member) in self.members.iter() {
-            if let Some(node) = self.placement.forest.get_mut(peer) {
-                node.slots = member.slots(stream);
-            }
+            self.placement.forest.set_slots(peer, member.slots(stream));
         }
         self.unsettled = true;
     }
@@ -302,7 +289,7 @@ impl Tracker {
             return self.close(session, "signal too long");
         }
         let to = PeerId(signal.peer);
-        if !self.have_met(from, to) {
+        if !self.members.have_met(from, to) {
             return;
         }
         let onward = wire::Signal {
@@ -319,24 +306,18 @@ impl Tracker {
         origin(a).is_some() && origin(a) == origin(b)
     }
 
-    /// Whether the tracker named one of them to the other: a stranger's offer would make a
-    /// peer show its addresses.
-    pub(super) fn have_met(&self, a: PeerId, b: PeerId) -> bool {
-        let (Some(one), Some(other)) = (self.members.get(a), self.members.get(b)) else {
-            return false;
-        };
-        let seeded = one.is_seeder() || other.is_seeder();
-        seeded || one.partners.contains(&b) || other.partners.contains(&a)
-    }
-
-    /// Compares plans with reports, and repeats what did not come true.
+    /// Compares plans with reports, and repeats what did not come true; of a large swarm, some
+    /// viewers' in turn.
     pub(super) fn reconcile(&mut self) {
         if !self.placement.is_ready() {
             return;
         }
         let mut missing = Vec::new();
         let mut orders = Vec::new();
-        for (peer, member) in self.members.viewers() {
+        let most = placement::sweep(self.members.len());
+        let mut seen = PeerId(0);
+        for (peer, member) in self.members.viewers_from(self.reconciled, most) {
+            seen = peer;
             let Some(node) = self.placement.forest.get(peer) else {
                 continue;
             };
@@ -362,6 +343,7 @@ impl Tracker {
                 }
             }
         }
+        self.reconciled = PeerId(seen.0.wrapping_add(1));
         for (peer, stripe) in missing {
             orders.extend(self.placement.again(self.now, peer, stripe));
         }
@@ -399,9 +381,8 @@ impl Tracker {
                 backups,
                 interior,
             } => {
-                if let Some(member) = self.members.get_mut(peer) {
-                    member.partners.insert(parent);
-                    member.partners.extend(backups.iter().copied());
+                for named in backups.iter().chain([&parent]) {
+                    self.members.note_met(peer, *named);
                 }
                 let place = wire::Place {
                     stripe: u32::from(stripe.get()),

@@ -79,6 +79,10 @@ impl Tracker {
             return;
         };
         member.heard = now;
+        self.on_answer(peer);
+        let Some(member) = self.members.get_mut(peer) else {
+            return;
+        };
         if std::mem::take(&mut member.quiet) {
             let slots = self.stream.map_or(0, |stream| member.slots(&stream));
             let seeder = member.is_seeder();
@@ -143,7 +147,10 @@ impl Tracker {
             let edges = &member.status.parents;
             edges.iter().any(|edge| edge.parent == parent.0)
         };
-        self.members.iter().filter(says_so).count()
+        let partners = self.members.get(parent).map(|member| &member.partners);
+        let partners = partners.into_iter().flatten();
+        let partners = partners.filter_map(|peer| Some((*peer, self.members.get(*peer)?)));
+        partners.filter(says_so).count()
     }
 
     /// Somebody was sent what was not signed, and has cut the sender: the two are kept
@@ -152,7 +159,7 @@ impl Tracker {
         self.tally.on_complaint();
         let of = PeerId(complaint.peer);
         let accused = self.members.get(of).filter(|member| !member.is_seeder());
-        if accused.is_none() || !self.have_met(by, of) {
+        if accused.is_none() || !self.members.have_met(by, of) {
             return;
         }
         let at = self.now;
@@ -196,7 +203,7 @@ impl Tracker {
         }
     }
 
-    fn take_out(&mut self, peer: PeerId) {
+    pub(super) fn take_out(&mut self, peer: PeerId) {
         if let Some(member) = self.members.get_mut(peer) {
             member.quiet = true;
             self.placement.remove(peer);
@@ -216,9 +223,7 @@ impl Tracker {
         };
         member.distrusted = until;
         let slots = self.stream.map_or(0, |stream| member.slots(&stream));
-        if let Some(node) = self.placement.forest.get_mut(peer) {
-            node.slots = slots;
-        }
+        self.placement.forest.set_slots(peer, slots);
         self.unsettled = true;
     }
 }

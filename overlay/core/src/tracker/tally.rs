@@ -243,6 +243,8 @@ mod tests {
             origin: None,
             reported: false,
             counted_startup: false,
+            answers_probes: false,
+            probed: None,
             partners: BTreeSet::new(),
             status: wire::Status {
                 sent: Some(wire::Sent {

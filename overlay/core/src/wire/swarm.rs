@@ -12,7 +12,7 @@ pub const MAX_SIGNAL_LEN: usize = 4096;
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct ToTracker {
     /// Which.
-    #[prost(oneof = "to_tracker::Kind", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "to_tracker::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
     pub kind: Option<to_tracker::Kind>,
 }
 
@@ -42,6 +42,9 @@ pub mod to_tracker {
         /// A stripe has this parent now (a backup took over, or a placement worked).
         #[prost(message, tag = "7")]
         Attached(super::Edge),
+        /// A parent is silent.
+        #[prost(message, tag = "8")]
+        Suspect(super::Suspect),
     }
 }
 
@@ -49,7 +52,7 @@ pub mod to_tracker {
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FromTracker {
     /// Which.
-    #[prost(oneof = "from_tracker::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "from_tracker::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub kind: Option<from_tracker::Kind>,
 }
 
@@ -82,6 +85,9 @@ pub mod from_tracker {
         /// The broadcast began, paused or ended.
         #[prost(message, tag = "8")]
         Live(super::Live),
+        /// Are you there? Answered at once with `Status`.
+        #[prost(message, tag = "9")]
+        Probe(super::Probe),
     }
 }
 
@@ -109,6 +115,9 @@ pub struct Join {
     /// What it already holds, after the tracker or the session was lost.
     #[prost(message, repeated, tag = "3")]
     pub parents: Vec<Edge>,
+    /// It answers `Probe`.
+    #[prost(bool, tag = "4")]
+    pub answers_probes: bool,
 }
 
 /// A parent in a stripe.
@@ -274,6 +283,19 @@ pub struct Complaint {
     #[prost(uint32, tag = "3")]
     pub stripe: u32,
 }
+
+/// A parent has been silent for longer than it used to be. The tracker asks it whether it is
+/// there, so that nobody's word is enough to take somebody out.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Suspect {
+    /// Who.
+    #[prost(uint64, tag = "1")]
+    pub peer: u64,
+}
+
+/// Asks a peer whether it is there.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct Probe {}
 
 /// Asks for the time.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message)]

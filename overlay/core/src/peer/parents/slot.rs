@@ -28,6 +28,11 @@ const LAGGED: Duration = Duration::from_millis(4000);
 const BEHIND: u64 = 2;
 /// A stripe without a parent looks around again after this: neighbours' news is as old.
 const RETRY: Duration = Duration::from_millis(600);
+/// A parent is told to be silent after this part of the silence after which it is doubted: the
+/// tracker asks it, and the neighbours are asked who of them is there.
+const SUSPECT_PART: f64 = 2.0 / 3.0;
+/// A neighbour heard within this is there for certain.
+const RECENT: Duration = Duration::from_millis(300);
 /// Peers tried in a row before the tracker is asked.
 const MAX_TRIED: usize = 6;
 
@@ -62,6 +67,8 @@ struct Current {
     overdue: Option<Instant>,
     /// When it last said that it waits itself.
     excused: Option<Instant>,
+    /// It is silent, which was told.
+    suspected: bool,
     /// It is silent, and another is looked for.
     doubted: bool,
 }
@@ -213,6 +220,7 @@ impl Slot {
             current.newest = sequence;
             current.excused = None;
             current.overdue = None;
+            current.suspected = false;
             self.tried.clear();
             // It lives after all, and who was asked in its stead is not needed.
             if std::mem::take(&mut current.doubted) {
@@ -245,7 +253,9 @@ impl Slot {
     pub(super) fn tick(&mut self, view: View<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
         let late = self.attempt.as_ref();
-        if let Some(attempt) = late.filter(|attempt| attempt.deadline <= view.now) {
+        let mute =
+            |attempt: &Attempt| attempt.asked && view.liveness.is_mute(view.now, attempt.peer);
+        if let Some(attempt) = late.filter(|a| a.deadline <= view.now || mute(a)) {
             let (peer, asked) = (attempt.peer, attempt.asked);
             self.backups.retain(|backup| *backup != peer);
             if asked {
@@ -303,15 +313,22 @@ impl Slot {
             actions.extend(self.lose(view, peer, reason));
             return actions;
         }
-        if silence < view.liveness.patience(peer).max(view.interval * 3 / 2) {
-            return Vec::new();
+        let patience = view.liveness.patience(peer).max(view.interval * 3 / 2);
+        let mut actions = Vec::new();
+        if silence >= patience.mul_f64(SUSPECT_PART) && !current.suspected {
+            current.suspected = true;
+            actions.push(Action::Suspect(peer));
+        }
+        if silence < patience {
+            return actions;
         }
         current.doubted = true;
         if self.attempt.is_some() {
-            return Vec::new();
+            return actions;
         }
         self.tried.push(peer);
-        self.try_next(view)
+        actions.extend(self.try_next(view));
+        actions
     }
 
     /// The parent in place is one no longer.
@@ -359,6 +376,7 @@ impl Slot {
             behind: None,
             overdue: None,
             excused: None,
+            suspected: false,
             doubted: false,
         });
         actions.extend(self.tell_lost());
@@ -425,8 +443,10 @@ impl Slot {
         let fits = |peer: &PeerId| {
             Some(*peer) != current && !self.tried.contains(peer) && view.linked(*peer)
         };
-        let backup = self.backups.iter().copied().find(fits);
-        let next = backup.or_else(|| (view.relays)(self.stripe).into_iter().find(fits));
+        let others = (view.relays)(self.stripe);
+        let all = || self.backups.iter().chain(&others).copied().filter(fits);
+        let recent = |peer: &PeerId| view.liveness.silence(view.now, *peer) <= RECENT;
+        let next = all().find(recent).or_else(|| all().next());
         next.map_or_else(Vec::new, |next| {
             self.tried.push(next);
             self.try_parent(view.now, next, true, false)

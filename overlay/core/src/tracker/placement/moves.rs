@@ -1,24 +1,19 @@
 //! Moving edges: to make room for somebody who lacks a stripe, to relieve who carries too
 //! much, and back to where an edge belongs.
 
-use super::{Node, Order, Placement};
+use super::{MAX_SCAN, Node, Order, Placement, after, around};
 use crate::{PeerId, StripeId, StripeSet};
 
-/// Peers looked at for an exchange of stripes.
-const MAX_SWAP_SCAN: usize = 256;
 /// Moves in one round, so that a swarm is never turned over at once.
 const MAX_MOVES: usize = 16;
 
 impl Placement {
     /// Moves leaves from peers that are into their reserve to others that are not.
     pub(super) fn balance(&mut self, orders: &mut Vec<Order>) {
-        let over = |node: &Node| (node.free() as f64) < (node.slots as f64 * self.reserve).floor();
-        let full: Vec<PeerId> = self
-            .viewers()
-            .filter(|(_, node)| over(node))
-            .map(|(peer, _)| peer)
-            .collect();
-        for above in full.into_iter().take(MAX_MOVES) {
+        let crowded = around(&self.forest.index().crowded, self.cursors.crowded);
+        let crowded: Vec<PeerId> = crowded.take(MAX_MOVES).copied().collect();
+        self.cursors.crowded = crowded.last().map_or(PeerId(0), |last| after(*last));
+        for above in crowded {
             if let Some((stripe, child, to)) = self.find_relief(above) {
                 self.place(child, stripe, to, orders);
             }
@@ -64,21 +59,28 @@ impl Placement {
         lacks: StripeSet,
     ) -> Option<(StripeId, PeerId, StripeId, PeerId, PeerId)> {
         let node = self.forest.get(peer)?;
-        let relays = self
-            .viewers()
-            .filter(|(parent, above)| {
-                *parent != peer && !node.has_failed(*parent) && !above.interior.is_empty()
-            })
-            .take(MAX_SWAP_SCAN);
+        // Of several stripes, some of each; from one's own name on, so that not everyone looks at
+        // the same.
+        let each = MAX_SCAN.div_ceil(lacks.len().max(1));
+        let relays = lacks.iter().flat_map(|stripe| {
+            let relays = &self.forest.index().stripe(stripe).relays;
+            let from = (usize::MAX, peer);
+            let around = relays.range(from..).chain(relays.range(..from));
+            around.take(each).map(|(_, parent)| *parent)
+        });
+        let relays = relays.filter_map(|parent| Some((parent, self.forest.get(parent)?)));
         for (parent, above) in relays {
-            let stripe = above.interior.and(lacks).iter().find(|stripe| {
+            if parent == peer || node.has_failed(parent) {
+                continue;
+            }
+            let stripe = above.interior().and(lacks).iter().find(|stripe| {
                 self.forest.depth(parent, *stripe).is_some()
                     && !self.forest.is_below(parent, peer, *stripe)
             });
             let Some(stripe) = stripe else {
                 continue;
             };
-            for other in above.interior.iter().filter(|other| *other != stripe) {
+            for other in above.interior().iter().filter(|other| *other != stripe) {
                 for child in above.children(other) {
                     let to = self.parent_for(*child, other, false).filter(|to| {
                         *to != parent && self.forest.get(*to).is_some_and(|node| !node.seeder)
@@ -95,13 +97,9 @@ impl Placement {
     /// The stripes with room left are all held already: another leaf takes one of them and
     /// gives up one that `peer` lacks.
     pub(super) fn swap(&mut self, peer: PeerId, lacks: StripeSet, orders: &mut Vec<Order>) -> bool {
-        let others: Vec<PeerId> = self
-            .viewers()
-            .map(|(other, _)| other)
-            .filter(|other| *other != peer)
-            .take(MAX_SWAP_SCAN)
-            .collect();
-        for other in others {
+        let others = self.forest.viewers_from(after(peer)).take(MAX_SCAN);
+        let others: Vec<PeerId> = others.map(|(other, _)| other).collect();
+        for other in others.into_iter().filter(|other| *other != peer) {
             let Some(found) = self.exchange_with(peer, lacks, other) else {
                 continue;
             };
@@ -123,7 +121,7 @@ impl Placement {
     ) -> Option<(StripeId, PeerId, StripeId, PeerId)> {
         let node = self.forest.get(other)?;
         let mine = self.forest.get(peer)?;
-        let gives = lacks.and(node.held()).without(node.interior);
+        let gives = lacks.and(node.held()).without(node.interior());
         let takes = StripeSet::all(self.n).without(lacks).without(node.held());
         let (takes, parent) = takes
             .iter()
@@ -139,8 +137,13 @@ impl Placement {
     /// Moves children to where they belong: leaves away from the seeders, and everyone
     /// away from peers that no longer relay the stripe.
     pub(super) fn move_misplaced(&mut self, orders: &mut Vec<Order>) {
+        let misplaced = self.forest.misplaced();
+        let from = (self.cursors.misplaced, StripeId::FIRST, PeerId(0));
+        let around = misplaced.range(from..).chain(misplaced.range(..from));
+        let some: Vec<(PeerId, StripeId, PeerId)> = around.take(MAX_SCAN).copied().collect();
+        self.cursors.misplaced = some.last().map_or(PeerId(0), |(above, ..)| *above);
         let mut moves = 0;
-        for (above, stripe, child) in self.misplaced() {
+        for (above, stripe, child) in some {
             if moves == MAX_MOVES {
                 return;
             }
@@ -221,19 +224,15 @@ impl Placement {
         true
     }
 
-    /// Edges that should be elsewhere: seeders' children that relay nothing in their
-    /// stripe, and children of peers that do not relay it.
-    pub(super) fn misplaced(&self) -> Vec<(PeerId, StripeId, PeerId)> {
-        let mut edges = Vec::new();
-        for (above, node) in self.forest.iter() {
-            for stripe in node.relayed().iter() {
-                let wrong = !node.seeder && !node.interior.contains(stripe);
-                let children = node.children(stripe).iter().copied();
-                let misplaced =
-                    children.filter(|child| wrong || (node.seeder && !self.relays(*child, stripe)));
-                edges.extend(misplaced.map(|child| (above, stripe, child)));
-            }
-        }
-        edges
+    /// Edges below a peer that should be elsewhere.
+    pub(super) fn misplaced_below(
+        &self,
+        above: PeerId,
+    ) -> impl Iterator<Item = (PeerId, StripeId, PeerId)> {
+        let from = self
+            .forest
+            .misplaced()
+            .range((above, StripeId::FIRST, PeerId(0))..);
+        from.copied().take_while(move |(peer, ..)| *peer == above)
     }
 }

@@ -108,8 +108,7 @@ impl Placement {
             }
         }
         if expected {
-            let viewers: Vec<PeerId> = self.viewers().map(|(peer, _)| peer).collect();
-            for peer in viewers {
+            for peer in self.due() {
                 self.fill(peer, self.k, orders);
             }
         }
@@ -124,7 +123,7 @@ impl Placement {
             return;
         }
         let carries = self.forest.get(parent).is_some_and(|above| {
-            above.free() > 0 && (above.seeder || relays || above.interior.contains(stripe))
+            above.free() > 0 && (above.seeder || relays || above.interior().contains(stripe))
         });
         if stripe.get() >= self.n || !carries || self.forest.is_below(parent, peer, stripe) {
             return;
@@ -133,8 +132,8 @@ impl Placement {
         if relays {
             self.returns.met.push((peer, parent));
         }
-        if let Some(above) = self.forest.get_mut(parent).filter(|above| !above.seeder) {
-            above.interior.insert(stripe);
+        if self.forest.get(parent).is_some_and(|above| !above.seeder) {
+            self.forest.set_relays(parent, stripe, true);
         }
     }
 }
