@@ -112,7 +112,7 @@ impl<S: Scheme> Peer<S> {
             clock: WallClock::default(),
             rate: StreamRate::default(),
             window: Window::default(),
-            links: Links::new(config.role == Role::Seeder),
+            links: Links::default(),
             liveness: Liveness::default(),
             hearsay: Hearsay::default(),
             parents: Parents::default(),

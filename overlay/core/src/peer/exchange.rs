@@ -15,7 +15,8 @@ use crate::{
 
 impl<S: Scheme> Peer<S> {
     pub(super) fn on_link_up(&mut self, peer: PeerId) {
-        if !self.links.on_up(peer) {
+        self.make_way_for(peer);
+        if !self.links.on_up(self.now, peer) {
             self.outputs.push_back(Output::Disconnect(peer));
             return;
         }

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{Instant, PeerId, StripeId, StripeSet, wire::control::Have};
 
-/// Links a viewer keeps at most; beyond, peers that are nothing to it are turned away.
-const MAX_VIEWER_LINKS: usize = 96;
-/// A seeder is in every newcomer's list.
-const MAX_SEEDER_LINKS: usize = 256;
+/// Links at most; for one more, one goes that is of no use to either side. A strong viewer has
+/// up to 64 children, each once for whom it is a backup and twice for whom it might be; with
+/// 96, simulated swarms beyond 300 viewers grew 16 deep and stood. Chromium allows 500.
+const MAX_LINKS: usize = 256;
 /// Late or foreign pieces within [`STALE_SPAN`] before a peer is cut for replaying. A
 /// parent that lags behind makes dozens.
 const MAX_STALE: u32 = 400;
@@ -34,12 +34,11 @@ const MAX_SPARE: u32 = 8;
 const MAX_BANNED: usize = 1024;
 
 /// All links.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Links {
     links: BTreeMap<PeerId, Link>,
     banned: Vec<PeerId>,
     seeders: Vec<PeerId>,
-    max: usize,
 }
 
 /// One link.
@@ -47,6 +46,8 @@ pub(super) struct Links {
 pub(super) struct Link {
     /// Open, rather than being opened.
     pub(super) up: bool,
+    /// When it was begun.
+    since: Instant,
     /// What it can serve, and when it said so.
     pub(super) have: Option<(Instant, Have)>,
     /// When it was last told what we have.
@@ -87,19 +88,6 @@ impl Leaky {
 }
 
 impl Links {
-    pub(super) fn new(seeder: bool) -> Self {
-        Self {
-            links: BTreeMap::new(),
-            banned: Vec::new(),
-            seeders: Vec::new(),
-            max: if seeder {
-                MAX_SEEDER_LINKS
-            } else {
-                MAX_VIEWER_LINKS
-            },
-        }
-    }
-
     /// Which peers are seeders, as the tracker says.
     pub(super) fn set_seeders(&mut self, seeders: &[u64]) {
         self.seeders = seeders.iter().take(16).copied().map(PeerId).collect();
@@ -110,22 +98,46 @@ impl Links {
     }
 
     /// Begins a link, unless there is one, no room, or the peer was cut. Whether to open it.
-    pub(super) fn begin(&mut self, peer: PeerId) -> bool {
-        if self.links.contains_key(&peer) || self.links.len() >= self.max || self.is_banned(peer) {
+    pub(super) fn begin(&mut self, now: Instant, peer: PeerId) -> bool {
+        if self.links.contains_key(&peer) || !self.may_add(peer) {
             return false;
         }
-        self.links.insert(peer, Link::default());
+        self.note(now, peer);
         true
     }
 
     /// A link is open. Whether it is welcome.
-    pub(super) fn on_up(&mut self, peer: PeerId) -> bool {
-        let known = self.links.contains_key(&peer);
-        if self.is_banned(peer) || (!known && self.links.len() >= self.max) {
-            return false;
+    pub(super) fn on_up(&mut self, now: Instant, peer: PeerId) -> bool {
+        let welcome = self.may_add(peer);
+        if welcome {
+            self.note(now, peer).up = true;
         }
-        self.links.entry(peer).or_default().up = true;
-        true
+        welcome
+    }
+
+    fn note(&mut self, now: Instant, peer: PeerId) -> &mut Link {
+        self.links.entry(peer).or_insert_with(|| Link {
+            since: now,
+            ..Link::default()
+        })
+    }
+
+    /// Whether there is a link to this peer, or may be one.
+    fn may_add(&self, peer: PeerId) -> bool {
+        let room = self.links.len() < MAX_LINKS || self.links.contains_key(&peer);
+        room && !self.is_banned(peer)
+    }
+
+    /// The link to give up for another one when there are as many as may be: of those nobody
+    /// needs, the oldest.
+    pub(super) fn dispensable(&self, needed: impl Fn(PeerId) -> bool) -> Option<PeerId> {
+        if self.links.len() < MAX_LINKS {
+            return None;
+        }
+        let links = self.links.iter();
+        let idle = links.filter(|(peer, _)| !self.is_seeder(**peer) && !needed(**peer));
+        let oldest = idle.min_by_key(|(peer, link)| (link.since, **peer));
+        oldest.map(|(peer, _)| *peer)
     }
 
     pub(super) fn remove(&mut self, peer: PeerId) {
@@ -264,5 +276,32 @@ impl Link {
         self.have
             .as_ref()
             .is_some_and(|(_, have)| have.until > 0 && have.from <= sequence)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn for_one_link_too_many_the_oldest_goes_that_nobody_needs() {
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        let mut links = Links::default();
+        links.set_seeders(&[0]);
+        for peer in 0..MAX_LINKS as u64 - 1 {
+            assert!(links.begin(at(1000 - peer), PeerId(peer)));
+        }
+        assert_eq!(links.dispensable(|_| false), None, "there is room for one");
+        assert!(links.on_up(at(2000), PeerId(900)));
+        assert!(!links.begin(at(2000), PeerId(901)) && !links.on_up(at(2000), PeerId(901)));
+        assert!(links.on_up(at(2000), PeerId(3)), "it is known");
+        // The youngest are the first to have come; the seeder is the youngest but one.
+        let oldest = MAX_LINKS as u64 - 2;
+        assert_eq!(links.dispensable(|_| false), Some(PeerId(oldest)));
+        let needed = |peer: PeerId| peer.0 > 5 || peer.0 == 4;
+        assert_eq!(links.dispensable(needed), Some(PeerId(5)));
+        assert_eq!(links.dispensable(|peer| peer.0 > 0), None, "seeders stay");
+        links.remove(PeerId(5));
+        assert!(links.begin(at(2000), PeerId(901)));
     }
 }

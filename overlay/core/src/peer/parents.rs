@@ -101,6 +101,11 @@ impl Parents {
             .map_or_else(Vec::new, Slot::leave)
     }
 
+    /// Whether a peer is a parent, is tried as one or may be.
+    pub(super) fn counts_on(&self, peer: PeerId) -> bool {
+        self.slots.values().any(|slot| slot.counts_on(peer))
+    }
+
     /// A link opened: ask whoever waited for it.
     pub(super) fn on_link_up(&mut self, now: Instant, peer: PeerId) -> Vec<Action> {
         self.slots

@@ -101,8 +101,25 @@ impl<S: Scheme> Peer<S> {
 
     /// Opens a link unless there is one.
     pub(super) fn connect(&mut self, peer: PeerId) {
-        if peer != self.config.peer && self.links.begin(peer) {
+        if peer == self.config.peer {
+            return;
+        }
+        self.make_way_for(peer);
+        if self.links.begin(self.now, peer) {
             self.outputs.push_back(Output::Connect(peer));
+        }
+    }
+
+    /// Gives up a link that is of no use, if there is no room for one to this peer.
+    pub(super) fn make_way_for(&mut self, peer: PeerId) {
+        if self.links.is_known(peer) || self.links.is_banned(peer) {
+            return;
+        }
+        let needed =
+            |peer| self.parents.counts_on(peer) || !self.children.stripes_of(peer).is_empty();
+        if let Some(other) = self.links.dispensable(needed) {
+            self.outputs.push_back(Output::Disconnect(other));
+            self.on_link_down(other);
         }
     }
 

@@ -218,3 +218,50 @@ fn a_backup_that_is_silent_itself_is_passed_over() {
     assert!(!done.iter().any(|entry| subscribes_to(B)(&entry)));
     assert!(done.iter().any(|entry| subscribes_to(C)(&entry)));
 }
+
+#[test]
+fn who_lags_within_what_can_be_pulled_is_kept_and_who_lags_more_is_not() {
+    for (behind, kept) in [(3, true), (5, false)] {
+        let mut story = Story::with_parent(&[B]);
+        let mut left = Vec::new();
+        for newest in 6..40 {
+            let now = newest * 200;
+            story.piece(at(now), A, newest - behind);
+            let done = story.run(now..now + 200, &[A, B]);
+            left.extend(done.into_iter().find(subscribes_to_any));
+        }
+        assert_eq!(
+            left.is_empty(),
+            kept,
+            "{behind} generations behind: {left:?}"
+        );
+    }
+}
+
+fn subscribes_to_any((_, action): &(u64, Action)) -> bool {
+    matches!(action, Action::Subscribe { .. })
+}
+
+#[test]
+fn a_silent_parent_is_told_of_once_before_another_is_tried() {
+    let mut story = Story::with_parent(&[B]);
+    let done = story.run(100..1000, &[B]);
+    let suspects: Vec<u64> = done
+        .iter()
+        .filter(|(_, action)| *action == Action::Suspect(A))
+        .map(|(at, _)| *at)
+        .collect();
+    let tried = done
+        .iter()
+        .find(subscribes_to(B))
+        .expect("the backup is tried");
+    assert!(suspects.len() == 1 && suspects[0] < tried.0, "{done:?}");
+}
+
+#[test]
+fn of_the_backups_the_one_heard_of_last_is_tried_first() {
+    let mut story = Story::with_parent(&[B, C]);
+    let done = story.run(100..1000, &[C]);
+    assert!(done.iter().any(|done| subscribes_to(C)(&done)), "{done:?}");
+    assert!(!done.iter().any(|done| subscribes_to(B)(&done)), "{done:?}");
+}
