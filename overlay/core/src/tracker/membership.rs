@@ -17,6 +17,10 @@ const FRAMING: f64 = 1.11;
 /// Bits a second of control that every edge costs its parent, headers included.
 const EDGE_CONTROL_BPS: f64 = 2_000.0;
 
+/// Edges that one viewer carries at most, however little they cost: each child has a link to it,
+/// and so has everyone who counts on it if another fails (`peer/links.rs`).
+const MAX_EDGES: usize = 64;
+
 /// A line that turns out so much better or worse is planned with anew.
 const CAPACITY_CHANGE: f64 = 0.1;
 
@@ -79,7 +83,7 @@ impl Member {
         match self.role {
             // Whoever cannot root k stripes roots no broadcast: then the reserve serves too.
             Role::Seeder => slots(SEEDER_USE).max(slots(SEEDER_MOST).min(stream.k as usize)),
-            Role::Viewer => slots(USE),
+            Role::Viewer => slots(USE).min(MAX_EDGES),
         }
     }
 }

@@ -44,8 +44,11 @@ const SWEEP_PART: usize = 16;
 const MAX_DUE: usize = 4096;
 /// Viewers looked at for one that would do.
 const MAX_SCAN: usize = 256;
-/// Backups are drawn from so many that would do, so that not everyone has the same two.
-const BACKUPS_AMONG: usize = 8;
+/// Backups that a viewer has in a stripe, links to them being kept open.
+const BACKUPS: u64 = 2;
+/// Odd, and half of its bits set: multiplied by it, names that are near are so no longer
+/// (Knuth, The Art of Computer Programming, vol. 3, 6.4: the golden ratio of the word).
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What peers are to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -532,8 +535,8 @@ impl Placement {
         })
     }
 
-    /// Two others that relay the stripe, of the roomiest; not the same two for everyone, who
-    /// would all turn to them at once.
+    /// Two others that relay the stripe, with room if there are such. Each child draws its own
+    /// of them all: who is a backup has a link to everyone that counts on it.
     fn backups(&self, peer: PeerId, stripe: StripeId, parent: PeerId) -> Vec<PeerId> {
         let mine = self.forest.get(peer);
         let fits = |other: &PeerId| {
@@ -546,13 +549,23 @@ impl Placement {
                 && !mine.is_some_and(|mine| mine.has_failed(*other))
                 && !self.forest.is_below(*other, peer, stripe)
         };
-        let relays = &self.forest.index().stripe(stripe).relays;
-        let relays = relays.iter().take(MAX_SCAN).map(|(_, other)| *other);
-        let fit: Vec<PeerId> = relays.filter(fits).take(BACKUPS_AMONG).collect();
-        // Names are random, so that one pair of them is as good a draw as another.
-        let first = peer.0.rotate_left(u32::from(stripe.get())) as usize % fit.len().max(1);
-        let around = fit.iter().cycle().skip(first);
-        around.take(fit.len().min(2)).copied().collect()
+        let index = self.forest.index().stripe(stripe);
+        let drawn = (1..=BACKUPS).filter_map(|draw| {
+            let salt = u64::from(stripe.get()) << 8 | draw;
+            let from = PeerId((peer.0 ^ salt).wrapping_mul(SPREAD));
+            around(&index.roomy, from)
+                .take(MAX_SCAN)
+                .find(|other| fits(other))
+        });
+        let full = index.relays.iter().map(|(_, other)| other);
+        let full = full.take(MAX_SCAN).filter(|other| fits(other));
+        let mut backups = Vec::new();
+        for backup in drawn.chain(full) {
+            if backups.len() < BACKUPS as usize && !backups.contains(backup) {
+                backups.push(*backup);
+            }
+        }
+        backups
     }
 }
 
@@ -570,3 +583,6 @@ fn around(set: &BTreeSet<PeerId>, from: PeerId) -> impl Iterator<Item = &PeerId>
 fn after(peer: PeerId) -> PeerId {
     PeerId(peer.0.wrapping_add(1))
 }
+
+#[cfg(test)]
+mod tests;

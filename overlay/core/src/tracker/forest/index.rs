@@ -40,6 +40,8 @@ pub(in crate::tracker) struct Stripe {
     /// Relays with a way up and room: whether only their reserve is left, hops from a seeder,
     /// free slots from [`most_first`], name.
     pub(in crate::tracker) open: BTreeSet<(bool, usize, usize, PeerId)>,
+    /// The same by name.
+    pub(in crate::tracker) roomy: BTreeSet<PeerId>,
     /// All relays: free slots from [`most_first`], name.
     pub(in crate::tracker) relays: BTreeSet<(usize, PeerId)>,
     /// Who feeds somebody that relays it not: hops from a seeder, name.
@@ -108,7 +110,8 @@ impl Index {
         if relayed > MAX_INTERIOR {
             set::<THERE, _>(&mut self.overloaded, peer);
         }
-        if (free as f64) < (slots as f64 * reserve).floor() {
+        // Who may be gone is not to be relieved: it is gone, or has room after all.
+        if !node.suspect && (free as f64) < (slots as f64 * reserve).floor() {
             set::<THERE, _>(&mut self.crowded, peer);
         }
         if free > 0 {
@@ -121,6 +124,7 @@ impl Index {
             set::<THERE, _>(&mut at.relays, (most_first(free), peer));
             if let Some(depth) = node.depth(stripe).filter(|_| free > 0) {
                 let full = node.is_full(reserve);
+                set::<THERE, _>(&mut at.roomy, peer);
                 set::<THERE, _>(&mut at.open, (full, depth, most_first(free), peer));
             }
         }
