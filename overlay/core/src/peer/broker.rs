@@ -18,6 +18,8 @@ use crate::{
 
 /// While the tracker is away, one peer more is tried so often.
 const SEEKS: Duration = Duration::from_secs(1);
+/// So many neighbours are told of others each time: at 24, 2 kbit/s however many there are.
+const MAX_HEARERS: usize = 24;
 /// With fewer viewers linked, others are looked for even while nothing is missing.
 const ENOUGH: usize = 12;
 
@@ -54,7 +56,9 @@ impl<S: Scheme> Peer<S> {
             .links
             .get_mut(from)
             .is_some_and(|link| link.may_carry(now));
-        if allowed && to != from && self.links.is_up(to) {
+        // However many bring something, nobody is sent more than one of them could bring.
+        let welcome = |link: &mut super::links::Link| link.up && link.may_bring(now);
+        if allowed && to != from && self.links.get_mut(to).is_some_and(welcome) {
             let carried = control::Carried {
                 peer: from.0,
                 payload: carry.payload,
@@ -155,7 +159,10 @@ impl<S: Scheme> Peer<S> {
         if known.len() < 2 {
             return;
         }
-        for to in known.iter().map(|known| PeerId(known.peer)) {
+        // Some of them each time: whoever is left out hears it from others.
+        let first = self.random.below(known.len() as u64) as usize;
+        let told = known.iter().cycle().skip(first).take(known.len());
+        for to in told.take(MAX_HEARERS).map(|known| PeerId(known.peer)) {
             // Some of them in a row, from anywhere in it.
             let begin = self.random.below(known.len() as u64) as usize;
             let others = known.iter().cycle().skip(begin).take(known.len());

@@ -9,6 +9,8 @@ use crate::{Instant, PeerId, StripeSet, wire::control};
 
 /// Peers remembered; the longest unheard of gives way.
 const MAX_KNOWN: usize = 64;
+/// Of them, so many that one neighbour alone told of: beyond, its own give way.
+const MAX_KNOWN_BY_ONE: usize = 16;
 /// Neighbours remembered that lead to one.
 const MAX_VIA: usize = 3;
 /// Told of so many at once, and no more are read: with thirty neighbours, 3 kbit/s.
@@ -144,9 +146,17 @@ impl Hearsay {
     }
 
     fn note(&mut self, now: Instant, peer: PeerId, via: PeerId) -> &mut Known {
-        if !self.known.contains_key(&peer) && self.known.len() == MAX_KNOWN {
-            let oldest = self.known.iter().min_by_key(|(_, known)| known.heard);
-            if let Some(oldest) = oldest.map(|(peer, _)| *peer) {
+        if !self.known.contains_key(&peer) {
+            let its_own = |known: &Known| known.via == [via];
+            let many = self.known.values().filter(|known| its_own(known)).count();
+            let many = many >= MAX_KNOWN_BY_ONE;
+            let give_way = self
+                .known
+                .iter()
+                .filter(|(_, known)| !many || its_own(known));
+            let oldest = give_way.min_by_key(|(_, known)| known.heard);
+            let full = many || self.known.len() == MAX_KNOWN;
+            if let Some(oldest) = oldest.map(|(peer, _)| *peer).filter(|_| full) {
                 self.known.remove(&oldest);
             }
         }
@@ -263,5 +273,18 @@ mod tests {
         let mut hearsay = Hearsay::default();
         hearsay.on_know(at(0), NEAR, &know(&many));
         assert_eq!(hearsay.known.len(), MAX_TOLD);
+    }
+
+    #[test]
+    fn one_neighbour_does_not_make_what_others_told_forgotten() {
+        let mut hearsay = Hearsay::default();
+        hearsay.on_know(at(0), OTHER, &know(&[(7, 1, 1)]));
+        for name in 0..20_u64 {
+            let names = |index: u64| (100 + name * 8 + index, 1, 1);
+            let invented: Vec<_> = (0..8).map(names).collect();
+            hearsay.on_know(at(1), NEAR, &know(&invented));
+        }
+        assert_eq!(hearsay.known.len(), 1 + MAX_KNOWN_BY_ONE);
+        assert!(hearsay.known.contains_key(&PeerId(7)));
     }
 }

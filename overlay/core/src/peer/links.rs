@@ -24,6 +24,12 @@ const HEADER_REQUEST_SPAN: Duration = Duration::from_secs(2);
 /// of them a second are forgiven: enough to come again, too few to live on.
 const MAX_LENT: f64 = 320.0;
 const FORGIVEN_PER_S: f64 = 4.0;
+/// Stripes resent to one peer at once, and how many more a second: a newcomer below a seeder
+/// takes all twenty, and few change their parent more than once.
+const MAX_RESENT: f64 = 40.0;
+const RESENT_PER_S: f64 = 4.0;
+/// Part of what a seeder has for rescue that one peer may take.
+const RESCUED_PART: f64 = 0.5;
 /// Signals that are carried for or to one peer at once, and how many more a second: a link
 /// takes four.
 const MAX_CARRIED: f64 = 24.0;
@@ -60,8 +66,14 @@ pub(super) struct Link {
     header_requests_since: Instant,
     /// Pieces it was lent.
     lent: Leaky,
+    /// Stripes it was resent.
+    resent: Leaky,
+    /// Bytes it was rescued with.
+    rescued: Leaky,
     /// Signals carried for it, and brought by it.
     carried: Leaky,
+    /// Signals brought to it.
+    brought: Leaky,
     /// When it last told of others.
     told_of_others: Option<Instant>,
 }
@@ -220,6 +232,23 @@ impl Link {
     /// Whether it may be lent more of the past, and notes that it is.
     pub(super) fn lend(&mut self, now: Instant, pieces: usize) -> bool {
         self.lent.take(now, pieces as f64, MAX_LENT, FORGIVEN_PER_S)
+    }
+
+    /// Whether it may be resent another stripe, and notes that it is.
+    pub(super) fn resend(&mut self, now: Instant) -> bool {
+        self.resent.take(now, 1.0, MAX_RESENT, RESENT_PER_S)
+    }
+
+    /// Whether it may be rescued with so many bytes, and notes that it is, where there are
+    /// `per_s` bytes a second for everyone and `burst` at once.
+    pub(super) fn rescue(&mut self, now: Instant, bytes: usize, per_s: f64, burst: f64) -> bool {
+        let (most, forgiven) = (burst * RESCUED_PART, per_s * RESCUED_PART);
+        self.rescued.take(now, bytes as f64, most, forgiven)
+    }
+
+    /// Whether another signal may be brought to it.
+    pub(super) fn may_bring(&mut self, now: Instant) -> bool {
+        self.brought.take(now, 1.0, MAX_CARRIED, CARRIED_PER_S)
     }
 
     /// Whether another signal may be carried for it, or taken from it.

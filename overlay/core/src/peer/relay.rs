@@ -154,7 +154,14 @@ impl<S: Scheme> Peer<S> {
             stripe: subscribe.stripe,
         };
         self.send_control(from, Kind::Accept(accept));
-        self.backfill(from, stripe, subscribe.from_sequence);
+        let now = self.now;
+        if self
+            .links
+            .get_mut(from)
+            .is_some_and(|link| link.resend(now))
+        {
+            self.backfill(from, stripe, subscribe.from_sequence);
+        }
     }
 
     /// Whether a child may be taken on that nobody planned: not where it would wait with us
@@ -365,7 +372,7 @@ impl<S: Scheme> Peer<S> {
         let within = Duration::from_millis(u64::from(pull.within_ms)).min(MAX_WITHIN);
         let class = self.class_of(from, pull, within, serve.len(), bytes);
         let rescues = seeder && !pull.catch_up;
-        let affordable = class.is_some() && (!rescues || self.spend_rescue(bytes));
+        let affordable = class.is_some() && (!rescues || self.spend_rescue(from, bytes));
         if !self.uplink.shares() || serve.len() < count || !affordable {
             let busy = control::Busy {
                 sequence: pull.sequence,
@@ -420,13 +427,17 @@ impl<S: Scheme> Peer<S> {
         (self.uplink.pull_wait() <= PULL_WAIT).then_some(Class::Pull)
     }
 
-    /// Takes bytes out of the seeder's rescue budget. Whether they were there.
-    pub(super) fn spend_rescue(&mut self, bytes: usize) -> bool {
+    /// Takes bytes out of the seeder's rescue budget, and of the part of it that one peer may
+    /// have. Whether they were there.
+    fn spend_rescue(&mut self, to: PeerId, bytes: usize) -> bool {
         let cap = self.config.upload_bps as f64 / 8.0 * RESCUE_SHARE;
+        let burst = cap * RESCUE_BURST_S;
         let full = self.now.as_micros() as f64 / 1e6 * cap;
         // `rescue` is the point on the ever rising line of allowance that is spent up to.
-        self.rescue = self.rescue.max(full - cap * RESCUE_BURST_S);
-        if self.rescue + bytes as f64 > full {
+        self.rescue = self.rescue.max(full - burst);
+        let now = self.now;
+        let fair = |link: &mut super::links::Link| link.rescue(now, bytes, cap, burst);
+        if self.rescue + bytes as f64 > full || !self.links.get_mut(to).is_some_and(fair) {
             return false;
         }
         self.rescue += bytes as f64;

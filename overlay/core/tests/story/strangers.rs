@@ -292,6 +292,27 @@ fn a_child_that_asks_twice_is_served_once() {
     scene.goes_on();
 }
 
+/// Each time all there is of the stripe would come again: 3,800 pieces.
+#[test]
+fn a_child_that_comes_and_goes_is_not_resent_everything_each_time() {
+    let mut scene = scene(5_000_000);
+    let from = scene.world.played(scene.viewer).end;
+    for _ in 0..200 {
+        scene.control(Kind::Subscribe(control::Subscribe {
+            stripe: 3,
+            from_sequence: from,
+            interior: false,
+            planned: true,
+        }));
+        scene.world.run(SECOND / 20);
+        scene.control(Kind::Unsubscribe(control::Unsubscribe { stripe: 3 }));
+    }
+    // Forty times at once and four times a second.
+    let heard = scene.pieces_heard().len();
+    assert!(heard <= 1900, "{heard} pieces");
+    scene.goes_on();
+}
+
 #[test]
 fn children_beyond_its_slots_are_refused() {
     // A stripe of this broadcast is 50 kbit/s.
