@@ -110,8 +110,10 @@ impl Index {
         if relayed > MAX_INTERIOR {
             set::<THERE, _>(&mut self.overloaded, peer);
         }
-        // Who may be gone is not to be relieved: it is gone, or has room after all.
-        if !node.suspect && (free as f64) < (slots as f64 * reserve).floor() {
+        // One free slot at least, since without any at a stripe's relays nothing can be moved to
+        // where it belongs. Who may be gone is not relieved: it is gone, or has room after all.
+        let keeps = (slots as f64 * reserve).floor().max(1.0);
+        if !node.suspect && slots > 0 && (free as f64) < keeps {
             set::<THERE, _>(&mut self.crowded, peer);
         }
         if free > 0 {
