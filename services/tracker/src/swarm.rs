@@ -350,6 +350,7 @@ mod tests {
             peer: name,
             upload_bps: 1,
             parents: vec![],
+            answers_probes: false,
         };
         swarm.send(say(name, to_tracker::Kind::Join(join))).await?;
         Ok(queue)

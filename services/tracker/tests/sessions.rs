@@ -176,6 +176,7 @@ fn join(peer: u64) -> to_tracker::Kind {
         peer,
         upload_bps: 1_000_000,
         parents: vec![],
+        answers_probes: false,
     })
 }
 

@@ -1,7 +1,7 @@
 //! A long broadcast with a coming and going: whether anything grows, and whether those who
 //! stay notice.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
@@ -43,10 +43,12 @@ pub struct Report {
 }
 
 /// How a process grew once it was warm.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 #[expect(missing_docs, reason = "the names say it")]
 pub struct Growth {
     pub rss_mib: f64,
+    /// What it had in the mean of each minute.
+    pub rss_mib_by_minute: Vec<f64>,
     /// By a straight line through all samples, of the mean.
     pub percent_per_hour: f64,
     /// More in the last quarter than in the first, in the mean.
@@ -106,15 +108,14 @@ pub async fn run(warm_up: Duration, lasts: Duration) -> Result<Report> {
     let (of_station, of_viewers) = grown.split_first().context("the station was looked at")?;
     let most = of_viewers
         .iter()
-        .copied()
         .max_by(|a, b| a.percent_per_hour.total_cmp(&b.percent_per_hour));
     Ok(Report {
         minutes: (warm_up + lasts).as_secs_f64() / 60.0,
         came,
         never_played,
         stalls,
-        station: *of_station,
-        viewer: most.context("somebody stayed")?,
+        station: of_station.clone(),
+        viewer: most.context("somebody stayed")?.clone(),
     })
 }
 
@@ -135,8 +136,17 @@ fn growth(samples: &[(f64, Usage)]) -> Result<Growth> {
         sum as f64 / part.len() as f64
     };
     let (first, last) = (&samples[..quarter], &samples[samples.len() - quarter..]);
+    let mut minutes: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
+    for (at, usage) in samples {
+        let minute = (at / 60.0) as u64;
+        minutes.entry(minute).or_default().push(rss(usage));
+    }
+    let by_minute = minutes
+        .values()
+        .map(|minute| minute.iter().sum::<f64>() / minute.len() as f64);
     Ok(Growth {
         rss_mib: mean,
+        rss_mib_by_minute: by_minute.collect(),
         percent_per_hour: cross / square * 3600.0 / mean * 100.0,
         descriptors: open(last) - open(first),
     })
@@ -146,7 +156,7 @@ impl Report {
     /// The figures with their limits.
     #[must_use]
     pub fn rows(&self) -> Vec<Row> {
-        let of = |name: &str, growth: Growth| {
+        let of = |name: &str, growth: &Growth| {
             let slope = format!("{name}: memory");
             vec![
                 Row::only(&slope, Some(growth.rss_mib), "MiB"),
@@ -180,8 +190,8 @@ impl Report {
                 "",
             ),
         ];
-        rows.extend(of("station", self.station));
-        rows.extend(of("the viewer that grew most", self.viewer));
+        rows.extend(of("station", &self.station));
+        rows.extend(of("the viewer that grew most", &self.viewer));
         rows
     }
 }
