@@ -60,6 +60,7 @@ deny:
 	    cargo deny --all-features check bans licenses sources
 	else
 	    echo 'deny: left out, there is no cargo-deny (cargo install --locked cargo-deny)'
+	    [ -z "$${LIVESTATION_REQUIRE_TOOLS:-}" ]
 	fi
 
 # What can be said of compose and Kubernetes files without an engine and a cluster.
