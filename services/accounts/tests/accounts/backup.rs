@@ -8,7 +8,7 @@ use std::{
 };
 
 use accounts::{Accounts, ChannelName, PLAY_OUT_DELAY_MS};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use boot::ticket::Share;
 
 use crate::place::{self, Place};
@@ -65,6 +65,30 @@ async fn half_a_backup_changes_nothing() -> Result<()> {
     fs::write(&file.path, &whole[..whole.len() * 3 / 4])?;
     let refused = run(&place, "restore", &file.path)?;
     assert!(!refused.status.success(), "{refused:?}");
+    let accounts = place::open(place.database()?, None).await?;
+    accounts.channel("kept").await?;
+    accounts.channel("made-after").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_line_that_breaks_during_a_restore_changes_nothing() -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let Some((place, file)) = backed_up().await? else {
+        return Ok(());
+    };
+    let server = place.postgres.as_ref().context("a server")?;
+    let cut_short = format!(
+        "#!/bin/sh\nfile=$(mktemp)\ncat >$file\nlen=$(($(wc -c <$file) * 3 / 4))\n\
+         head -c $len $file | {}/psql \"$@\"\nrm $file\n",
+        server.programs().display()
+    );
+    let folder = tempfile::tempdir()?;
+    let psql = folder.path().join("psql");
+    fs::write(&psql, cut_short)?;
+    fs::set_permissions(&psql, fs::Permissions::from_mode(0o755))?;
+    // What became of it the script cannot know: psql takes the end of a line for the end.
+    run_with(&place, Some(folder.path()), "restore", &file.path)?;
     let accounts = place::open(place.database()?, None).await?;
     accounts.channel("kept").await?;
     accounts.channel("made-after").await?;
@@ -132,12 +156,24 @@ async fn make(accounts: &Accounts, name: &str) -> Result<String> {
 
 /// Runs one of the scripts, with the programs of the server.
 fn run(place: &Place, script: &str, file: &Path) -> Result<Output> {
+    run_with(place, None, script, file)
+}
+
+/// The same, with others before them.
+fn run_with(
+    place: &Place,
+    programs: Option<&Path>,
+    script: &str,
+    file: &Path,
+) -> Result<Output> {
+    let first = programs.map(Path::to_owned);
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let programs = place
         .postgres
         .iter()
         .map(|server| server.programs().to_owned());
     let path = std::env::var_os("PATH").unwrap_or_default();
+    let programs = first.into_iter().chain(programs);
     let path = std::env::join_paths(programs.chain(std::env::split_paths(&path)))?;
     Ok(Command::new(scripts.join(script))
         .arg(file)
