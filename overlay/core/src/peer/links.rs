@@ -25,10 +25,11 @@ const HEADER_REQUEST_SPAN: Duration = Duration::from_secs(2);
 const MAX_LENT: f64 = 320.0;
 const FORGIVEN_PER_S: f64 = 4.0;
 /// Stripes resent to one peer at once, and how many more a second: a newcomer below a seeder
-/// takes all twenty, and few change their parent more than once.
-const MAX_RESENT: f64 = 40.0;
-const RESENT_PER_S: f64 = 4.0;
-/// Part of what a seeder has for rescue that one peer may take.
+/// takes all twenty, and where much is lost parents are changed again and again.
+const MAX_RESENT: f64 = 80.0;
+const RESENT_PER_S: f64 = 8.0;
+/// Part of what a seeder has for rescue that one peer may take for long: at once it may take all,
+/// and who stands where a fifth of all packets is lost needs that.
 const RESCUED_PART: f64 = 0.5;
 /// Signals that are carried for or to one peer at once, and how many more a second: a link
 /// takes four.
@@ -242,7 +243,7 @@ impl Link {
     /// Whether it may be rescued with so many bytes, and notes that it is, where there are
     /// `per_s` bytes a second for everyone and `burst` at once.
     pub(super) fn rescue(&mut self, now: Instant, bytes: usize, per_s: f64, burst: f64) -> bool {
-        let (most, forgiven) = (burst * RESCUED_PART, per_s * RESCUED_PART);
+        let (most, forgiven) = (burst, per_s * RESCUED_PART);
         self.rescued.take(now, bytes as f64, most, forgiven)
     }
 

@@ -92,6 +92,11 @@ impl Liveness {
         (pause.mul_f64(1.25) + DOUBT / 5).clamp(DOUBT, MAX_DOUBT)
     }
 
+    /// Whether it has made no long pauses of late.
+    pub(super) fn is_steady(&self, peer: PeerId) -> bool {
+        self.patience(peer) <= DOUBT
+    }
+
     /// Whether it may be built upon.
     pub(super) fn is_fresh(&self, now: Instant, peer: PeerId) -> bool {
         self.silence(now, peer) <= FRESH && !self.is_mute(now, peer)
@@ -101,6 +106,13 @@ impl Liveness {
     pub(super) fn is_mute(&self, now: Instant, peer: PeerId) -> bool {
         let owes = self.peers.get(&peer).and_then(|heard| heard.owes);
         owes.is_some_and(|since| now.since(since) >= MUTE)
+    }
+
+    /// Whether it is mute for longer than it has been silent of late: on a line that loses much
+    /// it takes its time for others to be heard, and most are there.
+    pub(super) fn seems_gone(&self, now: Instant, peer: PeerId) -> bool {
+        let owes = self.peers.get(&peer).and_then(|heard| heard.owes);
+        owes.is_some_and(|since| now.since(since) >= MUTE.max(self.patience(peer)))
     }
 
     /// All who are mute.
@@ -130,5 +142,25 @@ mod tests {
         assert_eq!(liveness.mute(at(700)).count(), 1);
         liveness.on_traffic(at(750), peer, 900, 60);
         assert!(!liveness.is_mute(at(5000), peer));
+    }
+
+    #[test]
+    fn who_was_silent_before_and_came_back_seems_gone_later() {
+        let at = |ms: u64| Instant::from_micros(ms * 1000);
+        let (steady, slow) = (PeerId(1), PeerId(2));
+        let mut liveness = Liveness::default();
+        for ms in (0..2000).step_by(100) {
+            liveness.on_heard(at(ms), steady);
+            if ms % 700 == 0 {
+                liveness.on_heard(at(ms), slow);
+            }
+        }
+        for peer in [steady, slow] {
+            liveness.on_heard(at(2000), peer);
+            liveness.on_traffic(at(2000), peer, 900, 0);
+            assert!(!liveness.seems_gone(at(2440), peer));
+        }
+        assert!(liveness.seems_gone(at(2500), steady) && !liveness.seems_gone(at(2900), slow));
+        assert!(liveness.seems_gone(at(3000), slow));
     }
 }

@@ -301,7 +301,7 @@ impl Pull {
         while wanted > 0 && !open.is_empty() && self.questions.are_left() {
             let tried = |peer: PeerId| {
                 let busy = self.busy.get(&peer).is_some_and(|(until, _)| *until > now);
-                let busy = busy || view.liveness.is_mute(now, peer);
+                let busy = busy || view.liveness.seems_gone(now, peer);
                 let asked = |request: &Request| request.to == peer && !request.catch_up;
                 busy || requests.iter().any(asked)
             };

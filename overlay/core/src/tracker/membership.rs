@@ -57,6 +57,8 @@ pub(super) struct Member {
     pub(super) answers_probes: bool,
     /// and was asked then, and has not spoken since.
     pub(super) probed: Option<Instant>,
+    /// It did not, and was taken out of the plan for it then.
+    pub(super) missed: Option<Instant>,
     /// Viewers that were named to it, as partners, parents or backups, or it to them.
     pub(super) partners: BTreeSet<PeerId>,
     /// It has reported.

@@ -3,7 +3,10 @@
 //!
 //! The one rule: nobody is taken out on others' word; whoever is asked and speaks is there.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use super::{PeerId, Tracker};
 use crate::{
@@ -13,9 +16,18 @@ use crate::{
 
 /// Who has spoken so lately need not be asked,
 const FRESH: Duration = Duration::from_millis(200);
-/// and who has been asked has so long to speak: a long round trip (overlay design, "RTT", 180 ms
-/// in the mean world-wide) and once lost.
+/// and who has been asked has so long to speak: a long round trip (180 ms in the mean world-wide)
+/// and once lost.
 const PATIENCE: Duration = Duration::from_millis(400);
+/// Where a fifth of all packets is lost that is too short for one of ten. When somebody who was
+/// taken out speaks within this after all, it is doubled, up to so much, and halved again when
+/// that has not happened for a while.
+const ERROR: Duration = Duration::from_secs(3);
+const MAX_PATIENCE: Duration = Duration::from_millis(1600);
+const ERRORS_FADE: Duration = Duration::from_secs(30);
+/// One who feeds several is asked when a second of them misses it within this: what one line
+/// loses is heard of on the others.
+const SECONDED: Duration = Duration::from_millis(600);
 /// When so much later than that is looked, we were held up, and answers may be unread.
 const HELD_UP: Duration = Duration::from_millis(100);
 /// When so many have not answered yet, and such a part of all, it is no accident: everyone who
@@ -30,11 +42,33 @@ const ALL_EVERY: Duration = Duration::from_secs(2);
 pub(super) struct Probes {
     /// By when they are to speak; the earliest first.
     asked: VecDeque<(Instant, PeerId)>,
+    /// Who missed whom last, and when.
+    missed: BTreeMap<PeerId, (PeerId, Instant)>,
     /// When everyone was last asked.
     all: Option<Instant>,
+    /// How often what may pass without an answer has been doubled, and when that last changed.
+    doubled: u32,
+    changed: Instant,
 }
 
 impl Probes {
+    /// For how long an answer is waited for now.
+    fn patience(&mut self, now: Instant) -> Duration {
+        if self.doubled > 0 && now.since(self.changed) >= ERRORS_FADE {
+            self.doubled -= 1;
+            self.changed = now;
+        }
+        (PATIENCE * 2_u32.pow(self.doubled)).min(MAX_PATIENCE)
+    }
+
+    /// Somebody was taken out who was there.
+    fn on_error(&mut self, now: Instant) {
+        if PATIENCE * 2_u32.pow(self.doubled) < MAX_PATIENCE {
+            self.doubled += 1;
+        }
+        self.changed = now;
+    }
+
     /// When it is to be looked who spoke.
     pub(super) fn next(&self) -> Option<Instant> {
         self.asked.front().map(|(due, _)| *due)
@@ -44,7 +78,7 @@ impl Probes {
 impl Tracker {
     /// Somebody misses a parent: it is asked, if it was one.
     pub(super) fn on_suspect(&mut self, by: PeerId, of: PeerId) {
-        if !self.placement.feeds(of, by) {
+        if !self.placement.feeds(of, by) || !self.is_seconded(by, of) {
             return;
         }
         self.probe(of);
@@ -63,6 +97,19 @@ impl Tracker {
         }
     }
 
+    /// Whether somebody else misses it too, if it feeds anybody else.
+    fn is_seconded(&mut self, by: PeerId, of: PeerId) -> bool {
+        let now = self.now;
+        let missed = &mut self.probes.missed;
+        missed.retain(|_, (_, at)| now.since(*at) < SECONDED);
+        let seconded = missed
+            .insert(of, (by, now))
+            .is_some_and(|(other, _)| other != by);
+        let node = self.placement.forest.get(of);
+        let mut others = node.into_iter().flat_map(|node| node.edges());
+        seconded || others.all(|(_, child)| child == by)
+    }
+
     fn probe(&mut self, peer: PeerId) {
         let now = self.now;
         let Some(member) = self.members.get_mut(peer) else {
@@ -73,19 +120,29 @@ impl Tracker {
             return;
         }
         member.probed = Some(now);
+        // One after the other, though the patience may have become less.
+        let due = now + self.probes.patience(now);
+        let due = self
+            .probes
+            .asked
+            .back()
+            .map_or(due, |(last, _)| due.max(*last));
         // Until it speaks, nobody is placed below it.
         self.placement.forest.set_suspect(peer, true);
-        self.probes.asked.push_back((now + PATIENCE, peer));
+        self.probes.asked.push_back((due, peer));
         self.send_to(peer, from_tracker::Kind::Probe(Probe {}));
     }
 
     /// A member speaks.
     pub(super) fn on_answer(&mut self, peer: PeerId) {
-        let probed = self
-            .members
-            .get_mut(peer)
-            .and_then(|member| member.probed.take());
-        if probed.is_some() {
+        let now = self.now;
+        let Some(member) = self.members.get_mut(peer) else {
+            return;
+        };
+        if member.missed.take().is_some_and(|at| now.since(at) < ERROR) {
+            self.probes.on_error(now);
+        }
+        if member.probed.take().is_some() {
             self.placement.forest.set_suspect(peer, false);
             self.probes.asked.retain(|(_, asked)| *asked != peer);
         }
@@ -99,14 +156,17 @@ impl Tracker {
                 return;
             }
             if now.since(due) > HELD_UP {
+                let again = now + self.probes.patience(now);
                 for (due, _) in &mut self.probes.asked {
-                    *due = now + PATIENCE;
+                    *due = again;
                 }
                 return;
             }
             self.probes.asked.pop_front();
             let member = self.members.get_mut(peer);
-            if member.is_some_and(|member| member.probed.take().is_some()) {
+            if let Some(member) = member.filter(|member| member.probed.is_some()) {
+                member.probed = None;
+                member.missed = Some(now);
                 self.take_out(peer);
             }
         }

@@ -120,6 +120,7 @@ impl Tracker {
             counted_startup: false,
             answers_probes: join.answers_probes,
             probed: None,
+            missed: None,
             partners: std::collections::BTreeSet::new(),
             status: wire::Status::default(),
         };

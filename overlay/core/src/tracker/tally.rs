@@ -245,6 +245,7 @@ mod tests {
             counted_startup: false,
             answers_probes: false,
             probed: None,
+            missed: None,
             partners: BTreeSet::new(),
             status: wire::Status {
                 sent: Some(wire::Sent {

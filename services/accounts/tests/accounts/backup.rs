@@ -160,12 +160,7 @@ fn run(place: &Place, script: &str, file: &Path) -> Result<Output> {
 }
 
 /// The same, with others before them.
-fn run_with(
-    place: &Place,
-    programs: Option<&Path>,
-    script: &str,
-    file: &Path,
-) -> Result<Output> {
+fn run_with(place: &Place, programs: Option<&Path>, script: &str, file: &Path) -> Result<Output> {
     let first = programs.map(Path::to_owned);
     let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy");
     let programs = place
