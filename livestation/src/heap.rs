@@ -3,10 +3,6 @@
 use std::thread;
 use std::time::Duration;
 
-/// Blocks from this on are pages of their own, which go back to the system as they are freed: a
-/// segment of video among what stays for long would leave a hole. By itself glibc raises the
-/// threshold to the largest block that was ever freed.
-const LARGE: libc::c_int = 64 * 1024;
 /// Between two times that free pages are given back. One takes about as long as the system
 /// needs for the pages, so once a minute is nothing, and what is taken in between is small.
 const EVERY: Duration = Duration::from_secs(60);
@@ -21,10 +17,9 @@ pub(crate) fn keep_small() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     {
         #[expect(unsafe_code, reason = "the C library has no other way to ask for it")]
-        // SAFETY: mallopt only stores numbers, and no other thread is there to read them.
+        // SAFETY: mallopt only stores a number, and no other thread is there to read it.
         unsafe {
             libc::mallopt(libc::M_ARENA_MAX, 1);
-            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
         }
         // Without the thread the process only holds more than it needs.
         drop(thread::Builder::new().name("heap".into()).spawn(give_back));

@@ -83,6 +83,8 @@ pub struct Peer<S: Scheme> {
     next_status: Instant,
     next_have: Instant,
     next_late: Instant,
+    /// When all neighbours may be asked again whether they are there.
+    next_round: Instant,
     next_know: Instant,
     next_seek: Instant,
     outputs: VecDeque<Output<S>>,
@@ -132,6 +134,7 @@ impl<S: Scheme> Peer<S> {
             next_status: now + STATUS,
             next_have: now,
             next_late: now,
+            next_round: Instant::default(),
             next_know: now + hearsay::TELLS / 2,
             next_seek: now,
             outputs: VecDeque::new(),

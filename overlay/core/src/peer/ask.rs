@@ -20,6 +20,8 @@ const HAVE_LIFE: Duration = Duration::from_millis(800);
 const HAVE_INTERVAL: Duration = Duration::from_secs(3);
 /// Neighbours heard so lately need not be asked whether they are there.
 const THERE: Duration = Duration::from_millis(200);
+/// All of them are asked so often at most for the sake of parents that are often silent.
+const ROUND: Duration = Duration::from_secs(1);
 /// A header is asked for again after this.
 const HEADER_REPEAT: Duration = Duration::from_millis(150);
 
@@ -137,9 +139,14 @@ impl<S: Scheme> Peer<S> {
     }
 
     /// A parent is silent, and others may be too: those who answer are there, and will do in its
-    /// stead.
-    pub(super) fn ask_who_is_there(&mut self) {
+    /// stead. Of a parent that has been silent before that says little: then now and then only,
+    /// since a line that loses much has nothing to spare for it.
+    pub(super) fn ask_who_is_there(&mut self, parent: PeerId) {
         let now = self.now;
+        if !self.liveness.is_steady(parent) && now < self.next_round {
+            return;
+        }
+        self.next_round = now + ROUND;
         let silent = |peer: &PeerId| self.liveness.silence(now, *peer) >= THERE;
         let peers = self.links.up().map(|(peer, _)| peer);
         let peers: Vec<PeerId> = peers.filter(silent).collect();

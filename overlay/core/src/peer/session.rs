@@ -150,11 +150,7 @@ impl<S: Scheme> Peer<S> {
                 Action::Suspect(parent) => {
                     let suspect = wire::Suspect { peer: parent.0 };
                     self.tell(to_tracker::Kind::Suspect(suspect));
-                    // On a line that loses much silence says little, and asking costs what the
-                    // line has least of.
-                    if self.liveness.is_steady(parent) {
-                        self.ask_who_is_there();
-                    }
+                    self.ask_who_is_there(parent);
                 }
                 Action::Attached { parent, stripe } => {
                     self.tell(to_tracker::Kind::Attached(wire::Edge {
